@@ -1,0 +1,52 @@
+import type { Mapping, TagRules } from "../flow/tags.ts";
+
+/** The configuration as the rest of the program reads it: checked whole, references resolved, durations in seconds. */
+export interface Config {
+  readonly environment: "production" | "development";
+  /** Without a slash at the end. */
+  readonly baseUrl: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Proxies in front whose X-Forwarded-* count; 0: none. */
+  readonly trustProxy: number;
+  /** Absolute. */
+  readonly stateDir: string;
+  readonly aws: {
+    readonly region: string;
+    readonly roleArn: string;
+    readonly federation: "web-identity";
+    readonly audience: string;
+    readonly sessionDurationSeconds: number;
+    readonly signingAlgorithm: "ES256" | "RS256";
+    readonly transitiveTags: readonly string[];
+    readonly stsEndpoint: string | undefined;
+    readonly models: readonly string[];
+  };
+  readonly providers: readonly ProviderConfig[];
+  readonly signInMaxAgeSeconds: number;
+  /** Rules with their `allowed` files read: the source of `mapping`, and what `template` reads keys from. */
+  readonly tags: TagRules;
+  readonly mapping: Mapping;
+  /** Resolved; undefined: the in-memory store (development only). */
+  readonly redisUrl: string | undefined;
+  /** Resolved; undefined: SQLite in `stateDir`. */
+  readonly ledgerUrl: string | undefined;
+}
+
+export interface ProviderConfig {
+  readonly id: string;
+  readonly kind: "okta" | "entra" | "auth0" | "generic";
+  readonly protocol: "oidc";
+  readonly directory: string;
+  readonly label: string;
+  /** Exactly as the provider writes it, a slash at the end included. */
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientAuth:
+    | { readonly method: "client_secret_basic" | "client_secret_post"; readonly secret: string }
+    | { readonly method: "private_key_jwt"; /** PKCS #8 PEM */ readonly key: string };
+  readonly scopes: readonly string[];
+  readonly organization: string | undefined;
+  /** Lower case. */
+  readonly emailDomains: readonly string[];
+  readonly claimsMaxAgeSeconds: number;
+}

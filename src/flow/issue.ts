@@ -1,0 +1,221 @@
+import { z } from "zod";
+import type { AuditEvent } from "./audit-event.ts";
+import { Refusal, asRefusal } from "./errors.ts";
+import type { Exchanges } from "./exchange.ts";
+import {
+  federationClaims,
+  requireSession,
+  type SignedFederationToken,
+  type SignFederationToken,
+} from "./federation-token.ts";
+import type { Identity } from "./identity.ts";
+import { StsRefusal, type AssumeRole, type Caller, type LedgerPort, type StsSession } from "./ports.ts";
+import { callerFacts, personFacts, recordRefusal } from "./sign-in.ts";
+import { MappingRefusal, mapTags, type Mapping, type MappedTags, type TraceStep } from "./tags.ts";
+
+/** DurationSeconds: 900 at least (AWS STS API reference, AssumeRoleWithWebIdentity). */
+const SHORTEST_SESSION = 900;
+
+/** What the configuration says about issuing. */
+export interface IssueSettings {
+  readonly mapping: Mapping;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly roleArn: string;
+  readonly transitiveTags: readonly string[];
+  readonly sessionDurationSeconds: number;
+  readonly signInMaxAgeSeconds: number;
+  /** By provider ID; a provider that is no longer configured has none. */
+  readonly claimsMaxAgeSeconds: Readonly<Record<string, number>>;
+}
+
+export interface StsExchange {
+  readonly token: SignedFederationToken;
+  readonly session: StsSession;
+}
+
+/** What the way needs from outside. */
+export interface IssuePorts {
+  readonly now: () => number;
+  readonly ledger: LedgerPort;
+  readonly sign: SignFederationToken;
+  readonly assumeRole: AssumeRole;
+  readonly exchanges: Exchanges<StsExchange>;
+}
+
+export interface IssueRequest {
+  readonly identity: Identity;
+  /** Callers of one grant at one moment share one STS call. */
+  readonly grantId: string;
+  readonly caller: Caller;
+  /** All that the caller sent, to be read by {@link readDemand}. */
+  readonly demand: Demand;
+}
+
+export interface Demand {
+  /** The body as text; empty: no wishes. */
+  readonly body: string;
+  readonly queryNames: readonly string[];
+  /** Lower case. */
+  readonly headerNames: readonly string[];
+}
+
+export interface IssuedCredentials {
+  readonly credentials: StsSession["credentials"];
+  readonly sessionArn: string;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly ledgerSeq: number;
+}
+
+/**
+ * The whole way from an Identity to credentials, in order: fresh enough, tags by the rules, the name that is bound to
+ * this person, a duration no longer than allowed; then `credentials.requested` durable, a federation token signed,
+ * STS asked, its answer checked, `credentials.issued` durable, and only then released (law 1). Rejects with a
+ * Refusal, which the ledger holds as exactly one event with all facts known by then (law 5).
+ */
+export async function issueCredentials(
+  ports: IssuePorts,
+  settings: IssueSettings,
+  request: IssueRequest,
+): Promise<IssuedCredentials> {
+  const { identity, caller } = request;
+  const facts: Facts = requestFacts(settings, identity, caller);
+  let type: "credentials.denied" | "credentials.failed" = "credentials.denied";
+  let leave: (() => void) | undefined;
+  try {
+    const durationSeconds = readDemand(request.demand, settings);
+    facts.durationSeconds = durationSeconds;
+    const { tags, trace, sessionName } = await decide(ports, settings, identity);
+    Object.assign(facts, { tags, trace, sessionName });
+
+    const key = JSON.stringify([request.grantId, sessionName, tags, durationSeconds]);
+    const exchange = ports.exchanges.join(key, (tokenId) =>
+      callSts(ports, settings, { tokenId, sessionName, tags, durationSeconds }),
+    );
+    leave = exchange.leave;
+    facts.tokenId = exchange.tokenId;
+    await ports.ledger.append({ type: "credentials.requested", ...facts });
+    type = "credentials.failed";
+
+    const { token, session } = await exchange.run();
+    Object.assign(facts, sessionFacts(token, session));
+    requireSession(session, settings.roleArn, sessionName);
+
+    const { seq } = await ports.ledger.append({ type: "credentials.issued", ...facts, outcome: "success" });
+    return { credentials: session.credentials, sessionArn: session.sessionArn, tags, ledgerSeq: seq };
+  } catch (error) {
+    const refusal = asRefusal(error);
+    if (error instanceof MappingRefusal) facts.trace = error.trace;
+    if (error instanceof StsRefusal && error.stsRequestId !== undefined) facts.stsRequestId = error.stsRequestId;
+    const outcome = type === "credentials.denied" ? "refused" : "failed";
+    await recordRefusal(ports.ledger, { type, ...facts, outcome, reason: refusal.code });
+    throw refusal;
+  } finally {
+    leave?.();
+  }
+}
+
+/** What the person would be given now, without asking for it: the tags, why, and the session name. Same refusals. */
+export async function decide(
+  ports: Pick<IssuePorts, "now" | "ledger">,
+  settings: IssueSettings,
+  identity: Identity,
+): Promise<MappedTags & { sessionName: string }> {
+  requireFresh(identity, settings, ports.now());
+  const mapped = mapTags(settings.mapping, identity);
+  // From the ledger's database at every issue: a session store that was tampered with can't name anybody (law 3).
+  const sessionName = await ports.ledger.sessionNameOf(identity);
+  if (sessionName === undefined) throw new Refusal("name_unbound", "the ledger has no session name for this person");
+  return { ...mapped, sessionName };
+}
+
+async function callSts(
+  ports: IssuePorts,
+  settings: IssueSettings,
+  of: { tokenId: string; sessionName: string; tags: Readonly<Record<string, string>>; durationSeconds: number },
+): Promise<StsExchange> {
+  const { tokenId, sessionName, tags, durationSeconds } = of;
+  const token = await ports.sign(federationClaims({ ...settings, tokenId, sessionName, tags, now: ports.now() }));
+  const { roleArn } = settings;
+  const session = await ports.assumeRole({ roleArn, sessionName, webIdentityToken: token.jwt, durationSeconds });
+  return { token, session };
+}
+
+/** Law 6: what was said too long ago is not relied on. */
+function requireFresh(identity: Identity, settings: IssueSettings, now: number): void {
+  const claimsMaxAge = settings.claimsMaxAgeSeconds[identity.provider];
+  if (claimsMaxAge === undefined) throw new Refusal("sign_in_expired", "the provider is no longer configured");
+  if (now - identity.signedInAt > settings.signInMaxAgeSeconds * 1000) {
+    throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
+  }
+  if (now - identity.claimsAt > claimsMaxAge * 1000) {
+    throw new Refusal("claims_expired", "the claims are older than the provider's claimsMaxAge");
+  }
+}
+
+const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
+
+/** Words by which a caller could try to choose what is attributed; `x-` and a vendor's prefix make no difference. */
+const ATTRIBUTED =
+  /^(?:x-)?(?:rolecall-|amz-|aws-)?(?:role|role-?arn|(?:role-)?session-?name|source-?identity|(?:session-|principal-)?tags?)$/;
+
+/**
+ * The duration in seconds. The caller may shorten it and choose nothing else: anything more in body, query or header
+ * is refused, so that nobody believes it had worked (law 2).
+ */
+function readDemand(demand: Demand, settings: IssueSettings): number {
+  const tagKeys = new Set(settings.mapping.tags.map((tag) => tag.key.toLowerCase()));
+  const chosen = demand.headerNames.filter(
+    (name) => ATTRIBUTED.test(name) || tagKeys.has(name.replace(/^x-(?:rolecall-)?/, "")),
+  );
+  if (demand.queryNames.length > 0) throw new Refusal("request_not_allowed", "the query must be empty");
+  if (chosen.length > 0)
+    throw new Refusal("request_not_allowed", `the header ${String(chosen[0])} is not the caller's to send`);
+  const body = demandSchema.safeParse(parseJson(demand.body));
+  if (!body.success) {
+    const unknown = body.error.issues.some((issue) => issue.code === "unrecognized_keys");
+    if (unknown) throw new Refusal("request_not_allowed", "the body may hold durationSeconds only");
+    throw new Refusal("request_malformed", "the body must be an object, and durationSeconds a whole number");
+  }
+  const longest = settings.sessionDurationSeconds;
+  const { durationSeconds = longest } = body.data;
+  if (durationSeconds < SHORTEST_SESSION || durationSeconds > longest) {
+    throw new Refusal("duration_out_of_range", `durationSeconds must be ${SHORTEST_SESSION} to ${longest}`);
+  }
+  return durationSeconds;
+}
+
+function parseJson(text: string): unknown {
+  if (text === "") return {};
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refusal("request_malformed", "the body is not JSON");
+  }
+}
+
+type Facts = { -readonly [K in Exclude<keyof AuditEvent, "type">]?: AuditEvent[K] } & { trace?: readonly TraceStep[] };
+
+function requestFacts(settings: IssueSettings, identity: Identity, caller: Caller): Facts {
+  return {
+    ...callerFacts(caller),
+    ...personFacts(identity),
+    claims: identity.claims,
+    mappingVersion: settings.mapping.version,
+    roleArn: settings.roleArn,
+    federation: "web-identity",
+  };
+}
+
+function sessionFacts(token: SignedFederationToken, session: StsSession): Facts {
+  const { packedPolicySize, requestId } = session;
+  return {
+    tokenSha256: token.sha256,
+    keyId: token.keyId,
+    sessionArn: session.sessionArn,
+    accessKeyId: session.credentials.accessKeyId,
+    expiration: session.credentials.expiration.toISOString(),
+    ...(packedPolicySize !== undefined && { packedPolicySize }),
+    ...(requestId !== undefined && { stsRequestId: requestId }),
+  };
+}

@@ -1,0 +1,82 @@
+import type { AuditEvent } from "./audit-event.ts";
+import { Refusal, asRefusal } from "./errors.ts";
+import type { Identity } from "./identity.ts";
+import type { Caller, LedgerPort } from "./ports.ts";
+import { roleSessionName } from "./session-name.ts";
+
+/**
+ * The last step of every sign-in, whatever the protocol: gives the person a session name (once, for ever) and
+ * records the sign-in. Resolves with the name when both are durable; only then may a session begin. Rejects with a
+ * Refusal, already recorded as `login.denied`: `email_taken`, or `ledger_unavailable` (which can't be recorded).
+ */
+export async function completeSignIn(ledger: LedgerPort, identity: Identity, caller: Caller): Promise<string> {
+  const who = { ...callerFacts(caller), ...personFacts(identity) };
+  try {
+    const wanted = roleSessionName(identity);
+    const sessionName = await ledger.bind(identity, wanted, {
+      type: "identity.bound",
+      ...who,
+      sessionName: wanted,
+      outcome: "success",
+    });
+    await ledger.append({ type: "login.succeeded", ...who, claims: identity.claims, sessionName, outcome: "success" });
+    return sessionName;
+  } catch (error) {
+    const refusal = asRefusal(error);
+    await recordDeniedSignIn(ledger, refusal, caller, identity);
+    throw refusal;
+  }
+}
+
+/**
+ * One `login.denied` for a refusal that is tied to a pending sign-in; `about` is as much of the person as is known.
+ * Resolves also when the ledger is down: the refusal stands either way, and nothing was granted.
+ */
+export async function recordDeniedSignIn(
+  ledger: LedgerPort,
+  refusal: Refusal,
+  caller: Caller,
+  about: Partial<Identity> & Pick<Identity, "provider">,
+): Promise<void> {
+  await recordRefusal(ledger, {
+    type: "login.denied",
+    ...callerFacts(caller),
+    ...personFacts(about),
+    outcome: "refused",
+    reason: refusal.code,
+  });
+}
+
+/** Appends the event of a refusal; a ledger that is down changes nothing about it, since nothing was granted. */
+export async function recordRefusal(ledger: LedgerPort, event: AuditEvent): Promise<void> {
+  if (event.reason === "ledger_unavailable") return;
+  try {
+    await ledger.append(event);
+  } catch (error) {
+    if (!(error instanceof Refusal && error.code === "ledger_unavailable")) throw error;
+  }
+}
+
+/** The ledger's keys for where a request came from. */
+export function callerFacts(caller: Caller): Pick<AuditEvent, "requestId" | "client" | "address" | "userAgent"> {
+  const { requestId, client, address, userAgent } = caller;
+  return {
+    requestId,
+    client,
+    ...(address !== undefined && { address }),
+    ...(userAgent !== undefined && { userAgent }),
+  };
+}
+
+/** The ledger's keys for who somebody is, as far as that is known. */
+export function personFacts(
+  identity: Partial<Identity> & Pick<Identity, "provider">,
+): Pick<AuditEvent, "provider" | "directory" | "subject" | "email"> {
+  const { provider, directory, subject, email } = identity;
+  return {
+    provider,
+    ...(directory !== undefined && { directory }),
+    ...(subject !== undefined && { subject }),
+    ...(email !== undefined && { email }),
+  };
+}
