@@ -60,3 +60,28 @@ export class StsRefusal extends Refusal {
     this.stsRequestId = stsRequestId;
   }
 }
+
+/**
+ * Short-lived state: sign-ins under way, sessions, authorization-server records, one-time marks. Values are text. All
+ * methods reject with a Refusal `store_unavailable`, in bounded time. Keys that one call names together share one
+ * `{hash tag}`, so that a Redis Cluster can hold them.
+ */
+export interface KeyValueStore {
+  get(key: string): Promise<string | undefined>;
+  set(key: string, value: string, ttlSeconds: number): Promise<void>;
+  /** Sets unless the key exists; true for exactly one of many callers at once. */
+  add(key: string, value: string, ttlSeconds: number): Promise<boolean>;
+  /** Sets unless `tombstone` exists, in one step, so that nothing ended comes back; false where it exists. */
+  setUnless(tombstone: string, key: string, value: string, ttlSeconds: number): Promise<boolean>;
+  /** Reads and removes in one step: exactly one of many callers at once gets the value. */
+  take(key: string): Promise<string | undefined>;
+  delete(key: string): Promise<void>;
+  ping(): Promise<void>;
+}
+
+/** What the parts write for operators; pino has this shape. Never a secret, a token or a claim's value. */
+export interface Log {
+  info(fields: Readonly<Record<string, unknown>>, message: string): void;
+  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
+  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+}

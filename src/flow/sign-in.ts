@@ -80,3 +80,16 @@ export function personFacts(
     ...(email !== undefined && { email }),
   };
 }
+
+/**
+ * A sign-in that was refused on its way back from the provider. `about` is what is known of the person, once the
+ * answer was tied to a sign-in pending in this browser; undefined: it was tied to none, and is logged, not recorded.
+ */
+export class SignInRefusal extends Refusal {
+  readonly about: (Partial<Identity> & Pick<Identity, "provider">) | undefined;
+
+  constructor(refusal: Refusal, about: SignInRefusal["about"]) {
+    super(refusal.code, refusal.message, { cause: refusal.cause });
+    this.about = about;
+  }
+}
