@@ -1,8 +1,8 @@
 import { mkdir, open, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { importKeys, readKeyFile, type KeyFile, type Keys } from "./key-format.ts";
-import { newKeyFile, type SigningAlgorithm } from "./new-keys.ts";
+import { importKeys, readKeyFile, type KeyFile, type Keys, type SigningAlgorithm } from "./key-format.ts";
+import { newKeyFile } from "./new-keys.ts";
 
 /** How long another process's change of the file is waited for (milliseconds); it takes a few. */
 const LOCK_PATIENCE = 2_000;
@@ -63,14 +63,11 @@ async function change(path: string, options: KeyOptions): Promise<KeyFile> {
   }
 }
 
-/** The active or an older key of that algorithm in front, else the fresh one; none is dropped. */
-function withActive(file: KeyFile, fresh: KeyFile["federation"], algorithm: SigningAlgorithm): KeyFile {
-  const keys = [...file.federation, ...fresh];
-  const [active] = keys.filter((key) => key.algorithm === algorithm);
-  return {
-    ...file,
-    federation: [...new Set([active ?? fresh[0], ...file.federation])].filter((key) => key !== undefined),
-  };
+/** With a key of that algorithm in front: one that was active before, else the fresh one. None is dropped. */
+function withActive(file: KeyFile, [fresh]: KeyFile["federation"], algorithm: SigningAlgorithm): KeyFile {
+  const active = file.federation.find((key) => key.algorithm === algorithm) ?? fresh;
+  if (active === undefined) return file;
+  return { ...file, federation: [active, ...file.federation.filter((key) => key !== active)] };
 }
 
 async function takeLock(lock: string): Promise<FileHandle> {

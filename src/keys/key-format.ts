@@ -1,7 +1,6 @@
-import { createPrivateKey, type KeyObject } from "node:crypto";
-import type { JWK } from "jose";
+import { X509Certificate, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { calculateJwkThumbprint, exportJWK, type JWK } from "jose";
 import { z } from "zod";
-import { certifies, thumbprint, type SigningAlgorithm } from "./new-keys.ts";
 
 const secret = z.string().regex(/^[\w-]{43}$/);
 const algorithm = z.enum(["ES256", "RS256"]);
@@ -36,6 +35,8 @@ const keyFile = z.strictObject({
 export type KeyFile = z.infer<typeof keyFile>;
 export type StoredFederationKey = z.infer<typeof storedFederationKey>;
 export type PrivateJwk = z.infer<typeof privateJwk>;
+
+export type SigningAlgorithm = z.infer<typeof algorithm>;
 
 export interface FederationKey {
   /** RFC 7638 thumbprint. */
@@ -120,4 +121,18 @@ function fits(key: KeyObject, algorithm: SigningAlgorithm): boolean {
   return algorithm === "ES256"
     ? key.asymmetricKeyType === "ec" && details?.namedCurve === "prime256v1"
     : key.asymmetricKeyType === "rsa" && (details?.modulusLength ?? 0) >= 2048;
+}
+
+/** RFC 7638: the same key has the same `kid` wherever it is published. */
+export async function thumbprint(privateKey: KeyObject): Promise<string> {
+  return calculateJwkThumbprint(await exportJWK(createPublicKey(privateKey)));
+}
+
+/** Whether the certificate (DER in base64) is one over this very key. */
+function certifies(certificate: string, privateKey: KeyObject): boolean {
+  try {
+    return new X509Certificate(Buffer.from(certificate, "base64")).checkPrivateKey(privateKey);
+  } catch {
+    return false;
+  }
 }

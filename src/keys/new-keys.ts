@@ -1,12 +1,16 @@
 // @peculiar/x509 needs the polyfill to be there before it.
 import "reflect-metadata";
-import { KeyObject, createPublicKey, generateKeyPair, randomBytes, webcrypto, X509Certificate } from "node:crypto";
+import { KeyObject, generateKeyPair, randomBytes, webcrypto } from "node:crypto";
 import { promisify } from "node:util";
 import { BasicConstraintsExtension, KeyUsageFlags, KeyUsagesExtension, X509CertificateGenerator } from "@peculiar/x509";
-import { calculateJwkThumbprint, exportJWK, exportPKCS8 } from "jose";
-import type { KeyFile, PrivateJwk, StoredFederationKey } from "./key-format.ts";
-
-export type SigningAlgorithm = "ES256" | "RS256";
+import { exportJWK, exportPKCS8 } from "jose";
+import {
+  thumbprint,
+  type KeyFile,
+  type PrivateJwk,
+  type SigningAlgorithm,
+  type StoredFederationKey,
+} from "./key-format.ts";
 
 const GENERATION = {
   ES256: { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" },
@@ -62,20 +66,6 @@ export async function newFederationKey(algorithm: SigningAlgorithm, now: Date): 
     privateKey: await exportPKCS8(privateKey),
     certificate: Buffer.from(certificate.rawData).toString("base64"),
   };
-}
-
-/** RFC 7638: the same key has the same `kid` wherever it is published. */
-export async function thumbprint(privateKey: KeyObject): Promise<string> {
-  return calculateJwkThumbprint(await exportJWK(createPublicKey(privateKey)));
-}
-
-/** Whether the certificate (DER in base64) is one over this very key. */
-export function certifies(certificate: string, privateKey: KeyObject): boolean {
-  try {
-    return new X509Certificate(Buffer.from(certificate, "base64")).checkPrivateKey(privateKey);
-  } catch {
-    return false;
-  }
 }
 
 async function newPrivateJwk(algorithm: SigningAlgorithm): Promise<PrivateJwk> {
