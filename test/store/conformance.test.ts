@@ -1,0 +1,135 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { KeyValueStore } from "../../src/flow/ports.ts";
+import { memoryStore } from "../../src/store/memory.ts";
+import { redisStore } from "../../src/store/redis.ts";
+import { sealed } from "../../src/store/sealed.ts";
+import { recordingLog } from "../support/log.ts";
+import { startRedis, type TestRedis } from "../support/redis.ts";
+
+let redis: TestRedis;
+let first: ReturnType<typeof redisStore>;
+let second: ReturnType<typeof redisStore>;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  first = redisStore(redis.url, recordingLog());
+  second = redisStore(redis.url, recordingLog());
+});
+afterAll(async () => {
+  await first.close();
+  await second.close();
+  await redis.stop();
+});
+
+/** Two views of one store, as two broker processes have them. */
+const stores: [name: string, make: () => [KeyValueStore, KeyValueStore]][] = [
+  [
+    "memory",
+    () => {
+      const store = memoryStore();
+      return [store, store];
+    },
+  ],
+  ["redis", () => [first, second]],
+  [
+    "sealed redis",
+    () => {
+      const key = randomBytes(32);
+      return [sealed(first, key, recordingLog()), sealed(second, key, recordingLog())];
+    },
+  ],
+];
+
+describe.each(stores)("%s", (_name, make) => {
+  it("gives back what was set, to every process", async () => {
+    const [here, there] = make();
+    const key = randomUUID();
+    const text = 'ärger "\u{1F511}"\n\u0000end';
+    await here.set(key, text, 60);
+    expect(await there.get(key)).toBe(text);
+    await there.set(key, "", 60);
+    expect(await here.get(key)).toBe("");
+  });
+
+  it("knows nothing of a key that was never set or was deleted", async () => {
+    const [here, there] = make();
+    const key = randomUUID();
+    expect(await here.get(key)).toBeUndefined();
+    expect(await here.take(key)).toBeUndefined();
+    await here.set(key, "value", 60);
+    await there.delete(key);
+    await there.delete(key);
+    expect(await here.get(key)).toBeUndefined();
+  });
+
+  it("forgets a value when its time is over", async () => {
+    const [here] = make();
+    const [brief, long] = [randomUUID(), randomUUID()];
+    await here.set(brief, "value", 1);
+    await here.add(`${brief}-added`, "value", 1);
+    await here.set(long, "value", 60);
+    await expect.poll(() => here.get(brief), { timeout: 5000 }).toBeUndefined();
+    await expect.poll(() => here.get(`${brief}-added`), { timeout: 5000 }).toBeUndefined();
+    expect(await here.get(long)).toBe("value");
+  });
+
+  it("adds a key for exactly one of fifty callers at once", async () => {
+    const [here, there] = make();
+    const key = randomUUID();
+    const added = await Promise.all(
+      Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? here : there).add(key, String(i), 60)),
+    );
+    expect(added.filter(Boolean)).toHaveLength(1);
+    expect(await here.get(key)).toBe(String(added.indexOf(true)));
+  });
+
+  it("gives the value to exactly one of fifty takers at once", async () => {
+    const [here, there] = make();
+    const key = randomUUID();
+    await here.set(key, "value", 60);
+    const taken = await Promise.all(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? here : there).take(key)));
+    expect(taken.filter((value) => value !== undefined)).toEqual(["value"]);
+  });
+
+  it("sets a value unless its tombstone stands", async () => {
+    const [here, there] = make();
+    const [tombstone, key] = [`{${randomUUID()}}:ended`, randomUUID()];
+    expect(await here.setUnless(tombstone, key, "first", 60)).toBe(true);
+    expect(await here.setUnless(tombstone, key, "second", 60)).toBe(true);
+    await there.add(tombstone, "ended", 60);
+    expect(await here.setUnless(tombstone, key, "third", 60)).toBe(false);
+    expect(await there.get(key)).toBe("second");
+  });
+
+  it("never brings a value back that was ended by somebody else at the same moment", async () => {
+    const [here, there] = make();
+    for (let round = 0; round < 20; round += 1) {
+      const [tombstone, key] = [`{${randomUUID()}}:ended`, randomUUID()];
+      const writes = Array.from({ length: 10 }, () => here.setUnless(tombstone, key, "value", 60));
+      const ended = there.set(tombstone, "ended", 60).then(() => there.delete(key));
+      await Promise.all([...writes, ended]);
+      expect(await here.get(key)).toBeUndefined();
+    }
+  });
+
+  it("answers a ping", async () => {
+    const [here] = make();
+    await expect(here.ping()).resolves.toBeUndefined();
+  });
+});
+
+describe("memory", () => {
+  it("is bounded: a full store refuses new keys, and has room again when values expire", async () => {
+    let now = 0;
+    const store = memoryStore(() => now, 2);
+    await store.set("a", "1", 10);
+    await store.set("b", "1", 20);
+    await store.set("a", "2", 10);
+    await expect(store.set("c", "1", 10)).rejects.toMatchObject({ code: "store_unavailable" });
+    await expect(store.add("c", "1", 10)).rejects.toMatchObject({ code: "store_unavailable" });
+    now = 10_000;
+    await store.set("c", "1", 10);
+    expect([await store.get("a"), await store.get("b"), await store.get("c")]).toEqual([undefined, "1", "1"]);
+  });
+});

@@ -1,0 +1,80 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
+import { Redis } from "ioredis";
+
+/** A real redis-server on a free port of 127.0.0.1, which keeps nothing on the disk. */
+export interface TestRedis {
+  readonly url: string;
+  readonly port: number;
+  /** Ends the server; {@link TestRedis.start} brings it back, empty, on the same port. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  /** Freezes it: connections stay open and nothing answers. */
+  pause(): void;
+  resume(): void;
+  /** Everything that is in it: what somebody who steals a dump has. */
+  dump(): Promise<Map<string, string>>;
+}
+
+export async function startRedis(): Promise<TestRedis> {
+  const port = await freePort();
+  let server: ChildProcess | undefined;
+  const redis: TestRedis = {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    async start() {
+      server = await spawnRedis(port);
+    },
+    async stop() {
+      if (server === undefined) return;
+      const ended = once(server, "exit");
+      server.kill("SIGKILL");
+      server = undefined;
+      await ended;
+    },
+    pause: () => server?.kill("SIGSTOP"),
+    resume: () => server?.kill("SIGCONT"),
+    dump: () => dump(port),
+  };
+  await redis.start();
+  return redis;
+}
+
+async function spawnRedis(port: number): Promise<ChildProcess> {
+  const settings = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  const server = spawn("redis-server", settings, { stdio: ["ignore", "pipe", "inherit"] });
+  // A test run that is interrupted leaves no server behind.
+  const kill = (): void => void server.kill("SIGKILL");
+  process.once("exit", kill);
+  server.once("exit", () => process.off("exit", kill));
+  server.stdout.setEncoding("utf8");
+  let said = "";
+  for await (const chunk of server.stdout) {
+    said += String(chunk);
+    if (said.includes("Ready to accept connections")) {
+      server.stdout.resume();
+      return server;
+    }
+  }
+  throw new Error(`redis-server did not start:\n${said}`);
+}
+
+async function dump(port: number): Promise<Map<string, string>> {
+  const client = new Redis(port);
+  try {
+    const keys = await client.keys("*");
+    return new Map(await Promise.all(keys.map(async (key) => [key, (await client.get(key)) ?? ""] as const)));
+  } finally {
+    client.disconnect();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
