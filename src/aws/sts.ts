@@ -1,0 +1,152 @@
+import { Agent as HttpAgent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  AssumeRoleWithWebIdentityCommand,
+  STSClient,
+  STSServiceException,
+  type AssumeRoleWithWebIdentityCommandOutput,
+} from "@aws-sdk/client-sts";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
+import { StsRefusal, type AssumeRole, type Log, type StsSession } from "../flow/ports.ts";
+import { stsError } from "./sts-errors.ts";
+
+/** Milliseconds, each within the next: one connection, one attempt, all attempts of a call. */
+const CONNECTION_LIMIT = 2_000;
+const ATTEMPT_LIMIT = 5_000;
+const CALL_LIMIT = 15_000;
+const ATTEMPTS = 5;
+/** Back-off before the second attempt at most (milliseconds); it doubles with each. */
+const BACKOFF = 200;
+
+export interface StsClientOptions {
+  readonly region: string;
+  /** Development only; left out: the regional endpoint of AWS. */
+  readonly endpoint?: string | undefined;
+  readonly log: Log;
+  /** For tests: milliseconds as above, and the clock (epoch milliseconds). */
+  readonly limits?: { readonly connection?: number; readonly attempt?: number; readonly call?: number };
+  readonly backoff?: number;
+  readonly now?: () => number;
+}
+
+/**
+ * {@link AssumeRole} over HTTPS to STS, and `close` for its kept-alive connections. Unsigned: it needs no AWS
+ * credentials and reads none. Every call ends within 15 seconds: with the session, or a {@link StsRefusal} by the table
+ * of {@link stsError}; `sts_unreachable` where nothing came back; `sts_response_invalid` where an answer is no session.
+ */
+export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; close: () => void } {
+  const client = isolatedClient(options);
+  const { log, limits = {}, backoff = BACKOFF, now = Date.now } = options;
+  const assumeRole: AssumeRole = async (request) => {
+    const deadline = AbortSignal.timeout(limits.call ?? CALL_LIMIT);
+    const command = new AssumeRoleWithWebIdentityCommand({
+      RoleArn: request.roleArn,
+      RoleSessionName: request.sessionName,
+      WebIdentityToken: request.webIdentityToken,
+      DurationSeconds: request.durationSeconds,
+    });
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return sessionOf(await client.send(command, { abortSignal: deadline }), now());
+      } catch (error) {
+        const { refusal, retry } = refused(error);
+        log.warn({ code: refusal.code, attempt, stsRequestId: refusal.stsRequestId }, refusal.message);
+        if (!retry || attempt === ATTEMPTS || deadline.aborted) throw refusal;
+        // Full jitter (AWS Architecture Blog, "Exponential backoff and jitter"): callers that failed together part.
+        const pause = Math.random() * backoff * 2 ** (attempt - 1);
+        await delay(pause, undefined, { signal: deadline }).catch(() => Promise.reject(refusal));
+      }
+    }
+  };
+  return {
+    assumeRole,
+    close: () => {
+      client.destroy();
+    },
+  };
+}
+
+/**
+ * Every setting that the SDK would otherwise look for in the environment or in ~/.aws is given here, so that
+ * AWS_ENDPOINT_URL, AWS_PROFILE or a stray configuration file can't send tokens anywhere else.
+ */
+function isolatedClient({ region, endpoint, limits = {} }: StsClientOptions): STSClient {
+  return new STSClient({
+    region,
+    endpoint: endpoint ?? regionalEndpoint(region),
+    useFipsEndpoint: false,
+    useDualstackEndpoint: false,
+    // Its own retries would hide attempts from the log and double ours.
+    maxAttempts: 1,
+    retryMode: "standard",
+    defaultsMode: "standard",
+    authSchemePreference: ["noAuth"],
+    sigv4aSigningRegionSet: [region],
+    userAgentAppId: "rolecall",
+    credentials: () => Promise.reject(new Error("these calls are not signed")),
+    requestHandler: new NodeHttpHandler({
+      connectionTimeout: limits.connection ?? CONNECTION_LIMIT,
+      requestTimeout: limits.attempt ?? ATTEMPT_LIMIT,
+      throwOnRequestTimeout: true,
+      httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 50 }),
+      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 50 }),
+    }),
+  });
+}
+
+/** AWS general reference, "AWS STS endpoints". */
+function regionalEndpoint(region: string): string {
+  return `https://sts.${region}.${region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com"}`;
+}
+
+function sessionOf(output: AssumeRoleWithWebIdentityCommandOutput, now: number): StsSession {
+  const requestId = output.$metadata.requestId;
+  const invalid = (what: string): StsRefusal => new StsRefusal("sts_response_invalid", what, requestId);
+  const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = output.Credentials ?? {};
+  const sessionArn = output.AssumedRoleUser?.Arn;
+  if (!AccessKeyId || !SecretAccessKey || !SessionToken || !Expiration || !sessionArn) {
+    throw invalid("the answer lacks credentials, their expiration or the session's ARN");
+  }
+  if (!(Expiration.getTime() > now)) throw invalid("the credentials have expired already");
+  return {
+    credentials: {
+      accessKeyId: AccessKeyId,
+      secretAccessKey: SecretAccessKey,
+      sessionToken: SessionToken,
+      expiration: Expiration,
+    },
+    sessionArn,
+    sourceIdentity: output.SourceIdentity,
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- STS still sends it; the figure that replaces it measures something else
+    packedPolicySize: output.PackedPolicySize,
+    requestId,
+  };
+}
+
+function refused(error: unknown): { refusal: StsRefusal; retry: boolean } {
+  if (error instanceof StsRefusal) return { refusal: error, retry: false };
+  if (error instanceof STSServiceException) {
+    const { httpStatusCode = 0, requestId } = error.$metadata;
+    const row = stsError(wireCodeOf(error), httpStatusCode);
+    // STS's own message can quote the token's claims, so only its code is kept.
+    const message = `STS answered ${row.wireCode} (HTTP ${httpStatusCode})`;
+    return { refusal: new StsRefusal(row.reason, message, requestId), retry: row.retry };
+  }
+  if (isTransport(error))
+    return { refusal: new StsRefusal("sts_unreachable", "no answer from STS", undefined), retry: true };
+  return { refusal: new StsRefusal("sts_response_invalid", "the answer could not be read", undefined), retry: false };
+}
+
+/** The SDK names modelled errors by class (IDPCommunicationErrorException); the wire code stands beside it. */
+function wireCodeOf(error: STSServiceException & { Error?: { Code?: unknown }; Code?: unknown }): string {
+  const code = error.Error?.Code ?? error.Code ?? error.name;
+  return typeof code === "string" && /^[\w.]{1,64}$/.test(code) ? code : "an unreadable code";
+}
+
+/** Node's socket and DNS errors have a `code` in capitals; the SDK's time limits and our deadline have names. */
+function isTransport(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error.name === "TimeoutError" || error.name === "AbortError") return true;
+  return "code" in error && typeof error.code === "string" && /^E[A-Z_]+$/.test(error.code);
+}
