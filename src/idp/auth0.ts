@@ -11,4 +11,5 @@ export const auth0Rules: ClaimRules = {
   },
   emailVerified: emailVerifiedClaim,
   leftOut: () => false,
+  userinfoTellsMore: true,
 };

@@ -15,6 +15,8 @@ export interface ClaimRules {
   readonly emailVerified: (claims: Claims) => boolean;
   /** True where the provider left out, or may have cut, the claim that `path` reads. */
   readonly leftOut: (claims: Claims, path: string) => boolean;
+  /** True where the userinfo endpoint may tell what the ID token does not. */
+  readonly userinfoTellsMore: boolean;
 }
 
 /**

@@ -24,6 +24,8 @@ export const entraRules: ClaimRules = {
     return email !== undefined && names(claims).some((name) => name.toLowerCase() === email);
   },
   leftOut: (claims, path) => overage(claims).some((name) => readsClaim(path, name)),
+  // Its userinfo endpoint is Microsoft Graph's, and can't be configured; the ID token holds all that it would say.
+  userinfoTellsMore: false,
 };
 
 /** `https://login.microsoftonline.com/TENANT/v2.0`: the tenant in lower case; `common` equals no tenant's ID. */

@@ -6,4 +6,5 @@ export const genericRules: ClaimRules = {
   refuseForeignAccount: () => undefined,
   emailVerified: emailVerifiedClaim,
   leftOut: () => false,
+  userinfoTellsMore: true,
 };

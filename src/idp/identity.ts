@@ -1,13 +1,10 @@
 import type { ProviderConfig } from "../config/config.ts";
 import { Refusal } from "../flow/errors.ts";
 import { keepClaims, type Identity, type JsonValue } from "../flow/identity.ts";
-import { auth0Rules } from "./auth0.ts";
 import { boundClaims } from "./claim-bounds.ts";
 import { type ClaimRules, type Claims, refuse } from "./claim-rules.ts";
 import { emailClaim, isOfDomain } from "./email.ts";
-import { entraRules } from "./entra.ts";
-import { genericRules } from "./generic.ts";
-import { oktaRules } from "./okta.ts";
+import { claimRulesOf } from "./kinds.ts";
 
 /**
  * The person that a provider's claims tell of: verified email of a domain that the provider may speak for, no guest, no
@@ -23,7 +20,7 @@ export function identityFromClaims(
   paths: Iterable<string>,
   now: number,
 ): Identity {
-  const rules = rulesOf(provider.kind);
+  const rules = claimRulesOf(provider.kind);
   const read = [...paths];
   const subject = rules.subject(claims);
   rules.refuseForeignAccount(provider, claims);
@@ -45,7 +42,7 @@ export function personInClaims(
   provider: ProviderConfig,
   claims: Record<string, JsonValue>,
 ): Pick<Identity, "provider" | "directory"> & Partial<Pick<Identity, "subject" | "email">> {
-  const subject = unlessRefused(() => rulesOf(provider.kind).subject(claims));
+  const subject = unlessRefused(() => claimRulesOf(provider.kind).subject(claims));
   const email = unlessRefused(() => emailClaim(claims));
   return {
     provider: provider.id,
@@ -53,19 +50,6 @@ export function personInClaims(
     ...(subject !== undefined && { subject }),
     ...(email !== undefined && { email }),
   };
-}
-
-function rulesOf(kind: ProviderConfig["kind"]): ClaimRules {
-  switch (kind) {
-    case "okta":
-      return oktaRules;
-    case "entra":
-      return entraRules;
-    case "auth0":
-      return auth0Rules;
-    case "generic":
-      return genericRules;
-  }
 }
 
 function vouchedEmail(provider: ProviderConfig, rules: ClaimRules, claims: Claims): string {

@@ -14,4 +14,5 @@ export const oktaRules: ClaimRules = {
     for (const [name, claim] of Object.entries(claims)) if (readsClaim(path, name)) read.push(claim);
     return read.some((value) => Array.isArray(value) && value.length >= MAX_GROUPS);
   },
+  userinfoTellsMore: true,
 };

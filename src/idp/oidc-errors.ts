@@ -1,0 +1,68 @@
+import { AuthorizationResponseError, ResponseBodyError, WWWAuthenticateChallengeError } from "openid-client";
+import { Refusal, type ReasonCode } from "../flow/errors.ts";
+
+/** What was under way when something failed. */
+export type OidcStep = "discovery" | "token request" | "key set" | "userinfo";
+
+/** Authorization responses (RFC 6749 4.1.2.1) that are not the provider's no to this person. Any other `error` is. */
+const AUTHORIZATION_ERRORS: Readonly<Record<string, ReasonCode>> = {
+  unauthorized_client: "idp_client_rejected",
+  invalid_client: "idp_client_rejected",
+  server_error: "idp_unreachable",
+  temporarily_unavailable: "idp_unreachable",
+};
+
+/**
+ * The Refusal for whatever openid-client, jose or our own fetch threw; anything else comes back as it is thrown, by
+ * throwing it. Messages carry the libraries' own fixed texts and codes: their causes hold tokens and claims, and the
+ * provider's `error_description` may hold anything, so neither is kept.
+ */
+export function oidcRefusal(error: unknown, step: OidcStep): Refusal {
+  const own = refusalIn(error);
+  if (own) return own;
+  if (error instanceof AuthorizationResponseError) return authorizationRefusal(error.error);
+  if (step === "token request" && rejectsClient(error)) {
+    return new Refusal("idp_client_rejected", "the token endpoint does not accept the client's credentials");
+  }
+  const fault = libraryFault(error);
+  if (fault === undefined) throw error;
+  return new Refusal("idp_response_invalid", `${step}: ${fault}`);
+}
+
+/** openid-client wraps what a fetch throws. */
+function refusalIn(error: unknown): Refusal | undefined {
+  if (error instanceof Refusal) return error;
+  return error instanceof Error && error.cause instanceof Refusal ? error.cause : undefined;
+}
+
+function authorizationRefusal(code: string): Refusal {
+  // The callback's query is anybody's to write: only what looks like a registered code is repeated.
+  const named = /^[a-z_]{1,40}$/.test(code) ? code : "an error of no known form";
+  const reason = Object.hasOwn(AUTHORIZATION_ERRORS, code) ? AUTHORIZATION_ERRORS[code] : undefined;
+  return new Refusal(reason ?? "idp_denied", `the provider answered the sign-in with ${named}`);
+}
+
+/** RFC 6749 5.2, and any 401: Auth0 answers a wrong secret with `access_denied`. */
+function rejectsClient(error: unknown): boolean {
+  if (error instanceof ResponseBodyError) {
+    return error.status === 401 || ["invalid_client", "unauthorized_client"].includes(error.error);
+  }
+  if (error instanceof WWWAuthenticateChallengeError) return error.status === 401;
+  return error instanceof Error && error.cause instanceof Response && error.cause.status === 401;
+}
+
+/** The text and the code of an error of openid-client (`OAUTH_`) or jose (`ERR_J`); openid-client's cause says more. */
+function libraryFault(error: unknown): string | undefined {
+  const outer = codedError(error);
+  const inner = outer && codedError(outer.cause);
+  const coded = inner ?? outer;
+  if (!coded) return undefined;
+  return error instanceof ResponseBodyError
+    ? `it was refused (status ${error.status})`
+    : `${coded.message} (${coded.code})`;
+}
+
+function codedError(error: unknown): (Error & { code: string }) | undefined {
+  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return undefined;
+  return /^(?:OAUTH_|ERR_J)/.test(error.code) ? (error as Error & { code: string }) : undefined;
+}

@@ -1,0 +1,171 @@
+import { createRemoteJWKSet, customFetch as joseFetch, jwksCache, type JWKSCacheInput } from "jose";
+import {
+  authorizationCodeGrant,
+  buildAuthorizationUrl,
+  calculatePKCECodeChallenge,
+  Configuration,
+  customFetch,
+  enableNonRepudiationChecks,
+  fetchUserInfo,
+  randomNonce,
+  randomPKCECodeVerifier,
+  randomState,
+  type ServerMetadata,
+} from "openid-client";
+import type { ProviderConfig } from "../config/config.ts";
+import { claimAt } from "../flow/identity.ts";
+import { type Claims, refuse } from "./claim-rules.ts";
+import { clientAuthentication } from "./client-auth.ts";
+import { providerMetadata } from "./discovery.ts";
+import { verifyIdToken } from "./id-token.ts";
+import { allowHttpWhereFetchDoes, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
+import { claimRulesOf } from "./kinds.ts";
+import { oidcRefusal, type OidcStep } from "./oidc-errors.ts";
+
+export interface OidcOptions {
+  /** `BASE/login/ID/callback`: one for each provider, so that answers can't be mixed up (RFC 9700 4.4). */
+  readonly redirectUri: string;
+  /** Development only. */
+  readonly allowLoopbackHttp: boolean;
+  /** Epoch milliseconds. */
+  readonly now: () => number;
+  /** For all requests of one `begin` or `finish` together; default 10 s. */
+  readonly timeoutMs?: number;
+}
+
+/** What must be remembered of a sign-in until the browser comes back. */
+export interface PendingAuthentication {
+  readonly state: string;
+  readonly nonce: string;
+  /** PKCE code verifier (RFC 7636). */
+  readonly verifier: string;
+}
+
+/** One provider's authorization code flow. Rejections are Refusals, without a code, token or secret in them. */
+export interface OidcClient {
+  /** The address to send the browser to. Refusal `idp_unreachable`, `issuer_mismatch`, `idp_response_invalid`. */
+  begin(): Promise<{ readonly url: string; readonly pending: PendingAuthentication }>;
+  /**
+   * The person's claims, from the ID token; where one of `paths` or the email is not in it, from userinfo too, and what
+   * both have is the ID token's. Refusals as of `begin`, `idp_denied`, `idp_client_rejected`.
+   */
+  finish(callback: URLSearchParams, pending: PendingAuthentication, paths: Iterable<string>): Promise<Claims>;
+}
+
+/** One operation's view of the provider: its metadata, and a client whose requests share one deadline. */
+interface Operation {
+  readonly metadata: ServerMetadata;
+  readonly configuration: Configuration;
+  readonly request: IdpFetchOptions;
+}
+
+/** A client of `provider`. Nothing is asked of the provider yet. Throws a TypeError for an unusable client key. */
+export function oidcClient(provider: ProviderConfig, options: OidcOptions): OidcClient {
+  const { now, allowLoopbackHttp, timeoutMs = 10_000 } = options;
+  const redirectUri = new URL(options.redirectUri).href;
+  const readMetadata = providerMetadata(provider, now);
+  const authenticate = clientAuthentication(provider.clientAuth);
+  const keyCache: JWKSCacheInput = {};
+
+  async function operation(): Promise<Operation> {
+    const request = { allowLoopbackHttp, deadline: AbortSignal.timeout(timeoutMs) };
+    const metadata = await readMetadata(request);
+    const configuration = new Configuration(metadata, provider.clientId, undefined, await authenticate(metadata));
+    configuration[customFetch] = idpFetch(request);
+    if (allowLoopbackHttp) allowHttpWhereFetchDoes(configuration);
+    return { metadata, configuration, request };
+  }
+
+  async function idTokenClaims(
+    { metadata, configuration, request }: Operation,
+    callback: URLSearchParams,
+    { state, nonce, verifier }: PendingAuthentication,
+  ): Promise<{ claims: Claims; accessToken: string }> {
+    const url = new URL(redirectUri);
+    url.search = callback.toString();
+    const checks = { expectedState: state, expectedNonce: nonce, pkceCodeVerifier: verifier, idTokenExpected: true };
+    const tokens = await during("token request", authorizationCodeGrant(configuration, url, checks));
+    const { access_token: accessToken, id_token: idToken = "" } = tokens;
+    // A fresh view each time over one cache: this operation's deadline, and a key that is new is fetched at once.
+    const keys = createRemoteJWKSet(requireSecure(metadata.jwks_uri ?? "", allowLoopbackHttp), {
+      [joseFetch]: idpFetch(request),
+      [jwksCache]: keyCache,
+      cooldownDuration: 0,
+      timeoutDuration: timeoutMs,
+    });
+    const { issuer, clientId } = provider;
+    const expected = { issuer, clientId, nonce, accessToken, now: now() };
+    return { claims: await during("key set", verifyIdToken(idToken, keys, expected)), accessToken };
+  }
+
+  return {
+    async begin() {
+      const { configuration } = await operation();
+      const pending = { state: randomState(), nonce: randomNonce(), verifier: randomPKCECodeVerifier() };
+      const url = await during("discovery", authorizationUrl(configuration, provider, redirectUri, pending));
+      return { url: requireSecure(url, allowLoopbackHttp).href, pending };
+    },
+
+    async finish(callback, pending, paths) {
+      const started = await operation();
+      requireIssuer(callback, started.metadata);
+      const { claims, accessToken } = await idTokenClaims(started, callback, pending);
+      const read = ["email", "email_verified", ...paths];
+      const complete = read.every((path) => claimAt(claims, path) !== undefined);
+      const { userinfo_endpoint: endpoint } = started.metadata;
+      if (complete || endpoint === undefined || !claimRulesOf(provider.kind).userinfoTellsMore) return claims;
+      // Only matters to a userinfo response that is a signed JWT; the ID token has been verified above.
+      enableNonRepudiationChecks(started.configuration);
+      const subject = claims["sub"] as string;
+      const userinfo = await during("userinfo", fetchUserInfo(started.configuration, accessToken, subject));
+      return mergeClaims(claims, userinfo as Claims);
+    },
+  };
+}
+
+/** RFC 9207: an `iss` in the answer is the provider's own, and there is one where it says that it sends one. */
+function requireIssuer(callback: URLSearchParams, metadata: ServerMetadata): void {
+  const issuers = callback.getAll("iss");
+  const promised = metadata.authorization_response_iss_parameter_supported === true;
+  if (issuers.some((issuer) => issuer !== metadata.issuer) || (promised && issuers.length === 0)) {
+    refuse("issuer_mismatch", "the answer's iss is not the provider's issuer");
+  }
+}
+
+async function authorizationUrl(
+  configuration: Configuration,
+  provider: ProviderConfig,
+  redirectUri: string,
+  pending: PendingAuthentication,
+): Promise<string> {
+  const { state, nonce, verifier } = pending;
+  return buildAuthorizationUrl(configuration, {
+    response_type: "code",
+    redirect_uri: redirectUri,
+    scope: [...new Set(["openid", ...provider.scopes])].join(" "),
+    state,
+    nonce,
+    code_challenge: await calculatePKCECodeChallenge(verifier),
+    code_challenge_method: "S256",
+    ...(provider.organization !== undefined && { organization: provider.organization }),
+  }).href;
+}
+
+/**
+ * The ID token's claims and what userinfo adds. `email_verified` speaks of the email beside it: userinfo's is dropped
+ * where the ID token brought an email of its own that userinfo does not share.
+ */
+export function mergeClaims(idToken: Claims, userinfo: Claims): Claims {
+  const merged = { ...userinfo, ...idToken };
+  const borrowed = !Object.hasOwn(idToken, "email_verified");
+  if (borrowed && merged["email"] !== userinfo["email"]) delete merged["email_verified"];
+  return merged;
+}
+
+async function during<T>(step: OidcStep, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw oidcRefusal(error, step);
+  }
+}
