@@ -3,6 +3,15 @@ import { RE2JS } from "re2js";
 import canonicalize from "canonicalize";
 import { Refusal, type ReasonCode } from "./errors.ts";
 import type { Identity, JsonValue } from "./identity.ts";
+import {
+  keyProblem,
+  MAX_PACKED_BYTES,
+  MAX_TAGS,
+  OPEN_VALUE_BYTES,
+  packedBytes,
+  unlistedProblem,
+  valueProblem,
+} from "./tag-limits.ts";
 
 /** One place that a tag may come from, as rolecall.yaml writes it. */
 export interface TagSource {
@@ -96,79 +105,15 @@ export class MappingRefusal extends Refusal {
   }
 }
 
-/** AWS STS API reference, type Tag: keys 1-128 characters, values 0-256, of these classes; at most 50 a session. */
-const TAG_CHARACTERS = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u;
-const MAX_TAGS = 50;
-const MAX_KEY = 128;
-const MAX_VALUE = 256;
-
-/**
- * AWS packs tags into a binary form of undocumented size; captures put 100 % near 460 bytes, counting key + value
- * + about 8 a tag. A mapping whose worst case passes this bound is refused before anybody meets the limit.
- */
-const MAX_PACKED_BYTES = 400;
-const PACKED_BYTES_PER_TAG = 8;
-
 /**
  * Rules, checked whole and made ready. Returns the mapping, or every fault at once; nothing here does I/O, so an
  * `allowed` list that lies in a file has been read before.
  */
 export function compileMapping(rules: TagRules): { mapping: Mapping } | { faults: MappingFault[] } {
   const faults: MappingFault[] = [];
-  const fault = (path: string, message: string): void => void faults.push({ path, message });
-  const seen = new Map<string, string>();
-  const keys = Object.keys(rules);
-  if (keys.length > MAX_TAGS) fault("", `AWS takes ${MAX_TAGS} tags a session at most, not ${keys.length}`);
-
-  const tags = keys.map((key): CompiledTag => {
-    const rule = rules[key] as TagRule;
-    const keyProblem = key.length === 0 || key.length > MAX_KEY ? `must have 1 to ${MAX_KEY} characters` : badText(key);
-    if (keyProblem !== undefined) fault(key, `the tag key ${keyProblem}`);
-    const twin = seen.get(key.toLowerCase());
-    if (twin !== undefined) fault(key, `AWS holds this key to be the same as "${twin}": keys ignore case`);
-    seen.set(key.toLowerCase(), key);
-    const allowed = rule.allowed && new Set(rule.allowed);
-    const checkValue = (path: string, value: string): void => {
-      const problem = badValue(value);
-      if (problem !== undefined) fault(path, `the tag value ${problem}`);
-      else if (allowed && !allowed.has(value) && !path.includes(".allowed"))
-        fault(path, "the value is not on the tag's allowed list");
-    };
-    if (rule.required === true && rule.default !== undefined) {
-      fault(`${key}.default`, "a required tag can't have a default: choose one of the two");
-    }
-    if (rule.default !== undefined) checkValue(`${key}.default`, rule.default);
-    if (rule.from.length === 0 && rule.default === undefined)
-      fault(`${key}.from`, "needs one source at least, or a default");
-    rule.allowed?.forEach((value, i) => {
-      checkValue(`${key}.allowed[${i}]`, value);
-    });
-    if (rule.allowed?.length === 0) fault(`${key}.allowed`, "is empty, so that no value could ever pass");
-    const sources = rule.from.map((source, i): CompiledSource => {
-      const path = `${key}.from[${i}]`;
-      for (const [claimValue, value] of Object.entries(source.match ?? {})) {
-        checkValue(`${path}.match[${JSON.stringify(claimValue)}]`, value);
-      }
-      if (source.match !== undefined && source.pattern !== undefined)
-        fault(path, "match and pattern exclude each other");
-      if (/^\/.*~(?![01])/.test(source.claim))
-        fault(`${path}.claim`, "in a JSON pointer ~ must be written ~0, and / in a name ~1");
-      return {
-        rule: `from[${i}]`,
-        claim: source.claim,
-        providers: source.providers && new Set(source.providers),
-        read: source.match
-          ? lookup(source.match)
-          : source.pattern !== undefined
-            ? compilePattern(source.pattern, (m) => {
-                fault(`${path}.pattern`, m);
-              })
-            : (value) => value,
-      };
-    });
-    return { key, required: rule.required ?? false, sources, allowed, default: rule.default };
-  });
-
+  const fault: AddFault = (path, message) => void faults.push({ path, message });
+  checkKeys(Object.keys(rules), fault);
+  const tags = Object.entries(rules).map(([key, rule]) => compileTag(key, rule, fault));
   const worst = tags.reduce((sum, tag) => sum + packedBytes(tag.key, longestValue(tag, rules[tag.key] as TagRule)), 0);
   if (worst > MAX_PACKED_BYTES) {
     fault(
@@ -178,6 +123,69 @@ export function compileMapping(rules: TagRules): { mapping: Mapping } | { faults
   }
   if (faults.length > 0) return { faults };
   return { mapping: { version: sha256(canonicalize(rules) ?? ""), tags } };
+}
+
+type AddFault = (path: string, message: string) => void;
+
+function checkKeys(keys: readonly string[], fault: AddFault): void {
+  if (keys.length > MAX_TAGS) fault("", `AWS takes ${MAX_TAGS} tags a session at most, not ${keys.length}`);
+  const seen = new Map<string, string>();
+  for (const key of keys) {
+    const problem = keyProblem(key);
+    if (problem !== undefined) fault(key, `the tag key ${problem}`);
+    const twin = seen.get(key.toLowerCase());
+    if (twin !== undefined) fault(key, `AWS holds this key to be the same as "${twin}": keys ignore case`);
+    seen.set(key.toLowerCase(), key);
+  }
+}
+
+function compileTag(key: string, rule: TagRule, fault: AddFault): CompiledTag {
+  const allowed = rule.allowed && new Set(rule.allowed);
+  const checkValue: AddFault = (path, value) => {
+    const problem = valueProblem(value) ?? (allowed ? undefined : unlistedProblem(value));
+    if (problem !== undefined) fault(path, `the tag value ${problem}`);
+    else if (allowed && !allowed.has(value)) fault(path, "the value is not on the tag's allowed list");
+  };
+  if (rule.required === true && rule.default !== undefined)
+    fault(`${key}.default`, "a required tag can't have a default: choose one of the two");
+  if (rule.default !== undefined) checkValue(`${key}.default`, rule.default);
+  if (rule.from.length === 0 && rule.default === undefined)
+    fault(`${key}.from`, "needs one source at least, or a default");
+  rule.allowed?.forEach((value, i) => {
+    checkValue(`${key}.allowed[${i}]`, value);
+  });
+  if (rule.allowed?.length === 0) fault(`${key}.allowed`, "is empty, so that no value could ever pass");
+  const sources = rule.from.map((source, i) => compileSource(key, source, i, checkValue, fault));
+  return { key, required: rule.required ?? false, sources, allowed, default: rule.default };
+}
+
+function compileSource(
+  key: string,
+  source: TagSource,
+  i: number,
+  checkValue: AddFault,
+  fault: AddFault,
+): CompiledSource {
+  const { claim, match, pattern } = source;
+  const path = `${key}.from[${i}]`;
+  if (match !== undefined && pattern !== undefined) fault(path, "match and pattern exclude each other");
+  if (/^\/.*~(?![01])/s.test(claim))
+    fault(`${path}.claim`, "in a JSON pointer ~ must be written ~0, and / in a name ~1");
+  // UTF-16 halves can't be hashed into the mapping's version, and no claim that came as UTF-8 has any.
+  if (![claim, pattern ?? "", ...Object.keys(match ?? {})].every((text) => text.isWellFormed()))
+    fault(path, "holds half a Unicode character");
+  if (match && Object.keys(match).length === 0) fault(`${path}.match`, "is empty, so that it could never match");
+  for (const [claimValue, value] of Object.entries(match ?? {})) {
+    checkValue(`${path}.match[${JSON.stringify(claimValue)}]`, value);
+  }
+  const read = (): CompiledSource["read"] => {
+    if (match) return lookup(match);
+    if (pattern === undefined) return (value) => value;
+    return compilePattern(pattern, (message) => {
+      fault(`${path}.pattern`, message);
+    });
+  };
+  return { rule: `from[${i}]`, claim, providers: source.providers && new Set(source.providers), read: read() };
 }
 
 /** The claims that some rule of `mapping` reads for `provider`: what a sign-in there keeps. */
@@ -193,15 +201,23 @@ export function claimsRead(mapping: Mapping, provider: string): Set<string> {
  */
 export function mapTags(mapping: Mapping, identity: Pick<Identity, "provider" | "claims">): MappedTags {
   const trace: TraceStep[] = [];
-  const tags: Record<string, string> = {};
+  const tags = new Map<string, string>();
   let refusal: { code: ReasonCode; message: string } | undefined;
+  let bytes = 0;
   for (const tag of mapping.tags) {
     const answer = readTag(tag, identity, trace);
-    if (answer.value !== undefined) tags[tag.key] = answer.value;
-    else if (answer.code !== undefined) refusal ??= { code: answer.code, message: `tag ${tag.key}: ${answer.message}` };
+    if (answer.value !== undefined) {
+      tags.set(tag.key, answer.value);
+      bytes += packedBytes(tag.key, Buffer.byteLength(answer.value));
+    } else if (answer.code !== undefined) {
+      refusal ??= { code: answer.code, message: `tag ${tag.key}: ${answer.message}` };
+    }
   }
+  // The mapping's own check counts a byte a character for open tags; a claim may hold longer ones.
+  if (bytes > MAX_PACKED_BYTES)
+    refusal ??= { code: "tags_too_large", message: `the tags need ${bytes} bytes of about ${MAX_PACKED_BYTES}` };
   if (refusal) throw new MappingRefusal(refusal.code, refusal.message, trace);
-  return { tags, trace };
+  return { tags: Object.fromEntries(tags), trace };
 }
 
 type Answer = { value?: string; code?: undefined } | { value?: undefined; code: ReasonCode; message: string };
@@ -271,7 +287,7 @@ function readSource(
     step("not allowed");
     return { code: "tag_not_allowed", message: `the value that ${source.rule} gives is not on the allowed list` };
   }
-  const problem = badValue(value);
+  const problem = valueProblem(value) ?? (tag.allowed ? undefined : unlistedProblem(value));
   if (problem !== undefined) {
     step("bad characters");
     return { code: "tag_characters", message: `the value that ${source.rule} gives ${problem}` };
@@ -304,30 +320,12 @@ function compilePattern(pattern: string, fault: (message: string) => void): (val
   }
 }
 
-function badText(text: string): string | undefined {
-  if (!text.isWellFormed() || !TAG_CHARACTERS.test(text))
-    return "may hold letters, digits, spaces and _ . : / = + - @ only";
-  if (text.toLowerCase().startsWith("aws:")) return 'must not begin with "aws:"';
-  return undefined;
-}
-
-function badValue(value: string): string | undefined {
-  if (value.length === 0) return "is empty";
-  if (value.length > MAX_VALUE) return `has more than ${MAX_VALUE} characters`;
-  if (value !== value.trim()) return "begins or ends with a space";
-  return badText(value);
-}
-
-function packedBytes(key: string, valueBytes: number): number {
-  return Buffer.byteLength(key) + valueBytes + PACKED_BYTES_PER_TAG;
-}
-
 /** Bytes of the longest value that the tag can take: bounded by its allowed list, or by what every source can give. */
 function longestValue(tag: CompiledTag, rule: TagRule): number {
   const longest = (values: Iterable<string>): number =>
-    Math.max(0, ...[...values].map((value) => Buffer.byteLength(value)));
+    [...values].reduce((most, value) => Math.max(most, Buffer.byteLength(value)), 0);
   if (tag.allowed) return longest(tag.allowed);
-  const sources = rule.from.map((source) => (source.match ? longest(Object.values(source.match)) : MAX_VALUE));
+  const sources = rule.from.map((source) => (source.match ? longest(Object.values(source.match)) : OPEN_VALUE_BYTES));
   return Math.max(longest(tag.default === undefined ? [] : [tag.default]), ...sources);
 }
 

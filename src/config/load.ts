@@ -1,0 +1,165 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { compileMapping, type TagRules } from "../flow/tags.ts";
+import type { Config, ProviderConfig } from "./config.ts";
+import { ConfigError, type ConfigFault } from "./config-error.ts";
+import { readDocument } from "./document.ts";
+import {
+  checkPrivateKey,
+  errorCode,
+  readAllowed,
+  readSecret,
+  type SecretReference,
+  type Surroundings,
+} from "./references.ts";
+import { checkRules, listenAddress, seconds } from "./rules.ts";
+import type { ConfigFile } from "./schema.ts";
+import { readShape, type Readable } from "./shape.ts";
+
+type Provider = ConfigFile["providers"][number];
+type AddFault = (path: string, message: string) => void;
+type ReadSecret = (reference: SecretReference, path: string) => string;
+
+const DEFAULT_SCOPES = ["openid", "email", "profile"];
+
+/**
+ * The configuration in `file`, checked whole: YAML, shape, the rules across fields, `allowed` files, secrets, and the
+ * mapping compiled. Throws {@link ConfigError} with every fault that can be told at once. Relative paths count from
+ * the file's own folder.
+ */
+export function loadConfig(file: string, env: Surroundings["env"]): Config {
+  return load(file, (folder, add) => (reference, path) => {
+    const secret = readSecret(reference, { env, folder }, (message) => {
+      add(path, message);
+    });
+    return secret ?? "";
+  });
+}
+
+/**
+ * The same check without the secrets, which are all "" in what comes back: for commands that talk to nobody, so that
+ * somebody without the secrets can try the rules.
+ */
+export function loadConfigWithoutSecrets(file: string): Config {
+  return load(file, undefined);
+}
+
+function load(file: string, secretsFrom: ((folder: string, add: AddFault) => ReadSecret) | undefined): Config {
+  const document = readDocument(readFile(file));
+  if ("faults" in document) throw new ConfigError(document.faults);
+  const folder = dirname(resolve(file));
+  const { faults, readable, file: whole } = readShape(document.value);
+  const add: AddFault = (path, message) => void faults.push({ path, message });
+  faults.push(...checkRules(readable));
+
+  const readSecretAt = secretsFrom?.(folder, add);
+  const providers = readable.providers.map((provider, i) => provider && connect(provider, i, readSecretAt, add));
+  const redisUrl = readable.redis && readSecretAt?.(readable.redis.url, "redis.url");
+  if (redisUrl) checkRedisUrl(redisUrl, add);
+  const { rules, mapping } = readTags(readable.tags, folder, faults);
+
+  if (faults.length > 0 || !whole || !mapping) throw new ConfigError(faults);
+  return {
+    environment: whole.environment,
+    baseUrl: whole.baseUrl,
+    listen: listenAddress(whole.listen),
+    trustProxy: whole.trustProxy,
+    stateDir: resolve(folder, whole.stateDir),
+    aws: awsOf(whole.aws),
+    providers: providers.filter((provider) => provider !== undefined),
+    signInMaxAgeSeconds: seconds(whole.signInMaxAge),
+    tags: rules,
+    mapping,
+    redisUrl,
+    ledgerUrl: undefined,
+  };
+}
+
+function readFile(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new ConfigError([{ path: "", message: `the file ${file} can't be read (${errorCode(error)})` }]);
+  }
+}
+
+function awsOf(aws: ConfigFile["aws"]): Config["aws"] {
+  const { sessionDuration, stsEndpoint, ...rest } = aws;
+  return { ...rest, sessionDurationSeconds: seconds(sessionDuration), stsEndpoint: stsEndpoint ?? undefined };
+}
+
+function connect(provider: Provider, i: number, readSecretAt: ReadSecret | undefined, add: AddFault): ProviderConfig {
+  const { id, kind, protocol, issuer, clientId, emailDomains } = provider;
+  return {
+    id,
+    kind,
+    protocol,
+    directory: provider.directory ?? id,
+    label: provider.label ?? id,
+    issuer,
+    clientId,
+    clientAuth: clientAuthOf(provider, `providers[${i}]`, readSecretAt, add),
+    scopes: provider.scopes ?? DEFAULT_SCOPES,
+    organization: provider.organization,
+    emailDomains,
+    claimsMaxAgeSeconds: seconds(provider.claimsMaxAge),
+  };
+}
+
+function clientAuthOf(
+  { clientAuth: method, clientSecret, clientKey }: Provider,
+  path: string,
+  readSecretAt: ReadSecret | undefined,
+  add: AddFault,
+): ProviderConfig["clientAuth"] {
+  if (method !== "private_key_jwt")
+    return { method, secret: (clientSecret && readSecretAt?.(clientSecret, `${path}.clientSecret`)) ?? "" };
+  const key = (clientKey && readSecretAt?.(clientKey, `${path}.clientKey`)) ?? "";
+  if (key !== "")
+    checkPrivateKey(key, (message) => {
+      add(`${path}.clientKey`, message);
+    });
+  return { method, key };
+}
+
+function checkRedisUrl(url: string, add: AddFault): void {
+  const scheme = URL.canParse(url) ? new URL(url).protocol : undefined;
+  if (scheme !== "redis:" && scheme !== "rediss:")
+    add("redis.url", "must lead to a URL with redis:// or rediss:// (TLS)");
+}
+
+/** The rules with their `allowed` files read, and compiled; what is at fault in a file is named by its line. */
+function readTags(
+  tags: Readable["tags"],
+  folder: string,
+  faults: ConfigFault[],
+): { rules: TagRules; mapping: Config["mapping"] | undefined } {
+  const lineOf = new Map<string, string>();
+  let unread = false;
+  const rules: Record<string, TagRules[string]> = {};
+  for (const [key, rule] of Object.entries(tags)) {
+    if (!rule) continue;
+    const { allowed, ...rest } = rule;
+    if (allowed === undefined || Array.isArray(allowed)) {
+      rules[key] = { ...rest, allowed };
+      continue;
+    }
+    const list = readAllowed(allowed.file, { env: {}, folder }, (message) => {
+      faults.push({ path: `tags.${key}.allowed.file`, message });
+    });
+    list?.lines.forEach((line, i) => lineOf.set(`${key}.allowed[${i}]`, `${allowed.file} line ${line}`));
+    // A list that can't be read has its fault already; the rest of the rule is still checked.
+    unread ||= !list?.values.length;
+    rules[key] = { ...rest, allowed: list && list.values.length > 0 ? list.values : undefined };
+  }
+  const compiled = compileMapping(rules);
+  if ("mapping" in compiled) return { rules, mapping: compiled.mapping };
+  for (const { path, message } of compiled.faults) {
+    // What all tags need together can't be told then.
+    if (path === "" && unread) continue;
+    const line = lineOf.get(path);
+    if (line === undefined) faults.push({ path: path === "" ? "tags" : `tags.${path}`, message });
+    else faults.push({ path: `tags.${path.replace(/\[\d+\]$/, ".file")}`, message: `${line}: ${message}` });
+  }
+  return { rules, mapping: undefined };
+}
