@@ -207,6 +207,11 @@ export const REASONS = {
     sentence: "This request of the command line has ended: it was answered already, or took too long.",
     remedy: "Run rolecall login again.",
   },
+  authorization_invalid: {
+    status: 400,
+    sentence: "The request for access, which the command line sent you here with, is not valid.",
+    remedy: "Bring the rolecall command line up to date, and run rolecall login again.",
+  },
   approval_declined: {
     status: 403,
     sentence: "You declined to give the command line access.",
