@@ -1,0 +1,221 @@
+import { Refusal } from "../flow/errors.ts";
+import type { LedgerPort, Log } from "../flow/ports.ts";
+import { writeBatch, type WriteRequest, type WriteResult } from "./batch.ts";
+import type { CheckpointKey } from "./checkpoint.ts";
+import type { LedgerDatabase } from "./database.ts";
+import { openSqlite } from "./sqlite.ts";
+import { Sweep } from "./sweep.ts";
+import type { LogEnd } from "./tree-store.ts";
+import { WriteQueue } from "./write-queue.ts";
+
+/** How often requests without an outcome are looked for and a checkpoint is made (milliseconds). */
+const ROUND = 60_000;
+/** A checkpoint comes earlier when so many rows have been written since. */
+const ROWS_A_CHECKPOINT = 1000;
+
+export interface LedgerOptions {
+  readonly checkpointKey: CheckpointKey;
+  readonly log: Log;
+  /** How long a caller waits at most (milliseconds); default 2000. */
+  readonly deadlineMs?: number;
+  /** Epoch milliseconds; default: the machine's clock. */
+  readonly now?: () => number;
+}
+
+export interface Ledger extends LedgerPort {
+  /** Whether an append would work now, by a write that adds no row; `reason` is a sentence for operators. */
+  state(): Promise<{ writable: true } | { writable: false; reason: string }>;
+  /** Closes requests that were given up; resolves with how many. Also done at start and every minute. */
+  sweep(): Promise<number>;
+  /** The signed note if anything was written since the last one. Also made every minute and every 1,000 rows. */
+  checkpoint(): Promise<string | undefined>;
+  /** Waits for what is on its way, makes a last checkpoint and lets go of the database. Later calls are refused. */
+  close(): Promise<void>;
+}
+
+/**
+ * The ledger in the SQLite file `file`, made if need be. Rejects with Refusal `ledger_unavailable` where that can't be
+ * opened; once open, it survives every fault of the disk: calls are refused while it lasts, and work again after.
+ */
+export async function openLedger(options: LedgerOptions & { readonly file: string }): Promise<Ledger> {
+  const deadlineMs = options.deadlineMs ?? 2000;
+  try {
+    // A lock is given up on before the callers are, so that they learn that it was a lock.
+    const database = await openSqlite(options.file, Math.floor(deadlineMs * 0.75));
+    return await startLedger(database, options);
+  } catch (error) {
+    throw unavailable(`the ledger's file ${options.file} can't be opened`, error);
+  }
+}
+
+/** The ledger over any database: everything but the database itself. */
+export async function startLedger(database: LedgerDatabase, options: LedgerOptions): Promise<Ledger> {
+  const ledger = new RunningLedger(database, options);
+  await ledger.start();
+  return ledger;
+}
+
+class RunningLedger implements Ledger {
+  readonly #database: LedgerDatabase;
+  readonly #key: CheckpointKey;
+  readonly #log: Log;
+  readonly #now: () => number;
+  readonly #deadlineMs: number;
+  readonly #queue: WriteQueue;
+  readonly #sweep: Sweep;
+  /** The last row that this process wrote: the log must go on from there. */
+  #end: LogEnd | undefined;
+  #rowsSinceCheckpoint = 0;
+  #failing = false;
+  #closed = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(database: LedgerDatabase, { checkpointKey, log, deadlineMs = 2000, now = Date.now }: LedgerOptions) {
+    this.#database = database;
+    this.#key = checkpointKey;
+    this.#log = log;
+    this.#now = now;
+    this.#deadlineMs = deadlineMs;
+    this.#queue = new WriteQueue((requests) => this.#write(requests), deadlineMs);
+    this.#sweep = new Sweep(database.reader);
+  }
+
+  async start(): Promise<void> {
+    await this.#round();
+    this.#timer = setInterval(() => void this.#round(), ROUND);
+  }
+
+  async append(event: Parameters<LedgerPort["append"]>[0]): Promise<{ seq: number }> {
+    return { seq: (await this.#submit({ kind: "append", event })) as number };
+  }
+
+  async bind(...[person, sessionName, event]: Parameters<LedgerPort["bind"]>): Promise<string> {
+    requireStorable(person);
+    return (await this.#submit({ kind: "bind", person, sessionName, event })) as string;
+  }
+
+  async sessionNameOf(person: { directory: string; subject: string }): Promise<string | undefined> {
+    requireStorable(person);
+    const row = await this.#read(
+      this.#database.reader
+        .selectFrom("people")
+        .select("session_name")
+        .where("directory", "=", person.directory)
+        .where("subject", "=", person.subject)
+        .executeTakeFirst(),
+    );
+    return row?.session_name;
+  }
+
+  async state(): ReturnType<Ledger["state"]> {
+    try {
+      await this.#submit({ kind: "probe" });
+      return { writable: true };
+    } catch (error) {
+      return { writable: false, reason: error instanceof Error ? error.message : "unknown fault" };
+    }
+  }
+
+  async sweep(): Promise<number> {
+    const due = await this.#read(this.#sweep.due(this.#now()));
+    const closed = await Promise.allSettled(due.map((event) => this.append(event)));
+    return closed.filter(({ status }) => status === "fulfilled").length;
+  }
+
+  async checkpoint(): Promise<string | undefined> {
+    const note = (await this.#submit({ kind: "checkpoint", key: this.#key })) as string | undefined;
+    if (note !== undefined) this.#log.info({ checkpoint: note }, "ledger checkpoint");
+    return note;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    clearInterval(this.#timer);
+    await this.checkpoint().catch(() => undefined);
+    this.#closed = true;
+    await this.#queue.drain();
+    await this.#database.close();
+  }
+
+  /** What is done at start and every minute. Its failures are told, and tried again a minute later. */
+  async #round(): Promise<void> {
+    try {
+      const closed = await this.sweep();
+      if (closed > 0) this.#log.warn({ closed }, "requests without an outcome were closed");
+      await this.checkpoint();
+    } catch (error) {
+      this.#log.warn({ reason: error instanceof Error ? error.message : "unknown fault" }, "ledger round failed");
+    }
+  }
+
+  #submit(request: WriteRequest): Promise<number | string | undefined> {
+    if (this.#closed) return Promise.reject(new Refusal("ledger_unavailable", "the ledger is closed"));
+    return this.#queue.submit(request);
+  }
+
+  async #write(requests: readonly WriteRequest[]): Promise<readonly WriteResult[]> {
+    try {
+      const batch = await this.#database.write((tx) => writeBatch(tx, requests, this.#end, this.#now()));
+      this.#end = batch.end;
+      this.#tellMended();
+      this.#countRows(batch.added);
+      return batch.results;
+    } catch (error) {
+      this.#tellFailing(error);
+      throw unavailable("the ledger can't be written", error);
+    }
+  }
+
+  #countRows(added: number): void {
+    this.#rowsSinceCheckpoint += added;
+    if (this.#rowsSinceCheckpoint < ROWS_A_CHECKPOINT) return;
+    this.#rowsSinceCheckpoint = 0;
+    this.checkpoint().catch(() => undefined);
+  }
+
+  /** Reads have the same deadline as writes. */
+  async #read<T>(query: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const deadline = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(new Error(`no answer within ${this.#deadlineMs} ms`));
+      }, this.#deadlineMs);
+    });
+    try {
+      return await Promise.race([query, deadline]);
+    } catch (error) {
+      throw unavailable("the ledger can't be read", error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #tellFailing(error: unknown): void {
+    if (this.#failing) return;
+    this.#failing = true;
+    this.#log.error({ reason: sentence(error) }, "the ledger can't be written: no credentials until it is mended");
+  }
+
+  #tellMended(): void {
+    if (!this.#failing) return;
+    this.#failing = false;
+    this.#log.info({}, "the ledger can be written again");
+  }
+}
+
+/** A subject that two encodings could turn into one must not name anybody: people are told apart by these strings. */
+function requireStorable({ directory, subject }: { directory: string; subject: string }): void {
+  for (const part of [directory, subject]) {
+    if (part === "" || !part.isWellFormed() || part.includes("\0")) {
+      throw new Refusal("subject_missing", "directory and subject must be text that can be stored as it is");
+    }
+  }
+}
+
+function unavailable(what: string, cause: unknown): Refusal {
+  return cause instanceof Refusal ? cause : new Refusal("ledger_unavailable", `${what}: ${sentence(cause)}`, { cause });
+}
+
+function sentence(error: unknown): string {
+  return error instanceof Error ? error.message : "unknown fault";
+}

@@ -1,0 +1,167 @@
+import { accessSync, constants, statSync, type BigIntStats } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type SQLInputValue } from "node:sqlite";
+import { parentPort, workerData } from "node:worker_threads";
+
+/**
+ * The thread that owns one connection to the ledger's file, so that a lock or a slow disk stalls this thread and not
+ * the process. It knows files and SQL, nothing of the log.
+ */
+export interface WorkerSettings {
+  readonly file: string;
+  readonly readOnly: boolean;
+  /** How long a statement waits for another process's lock (milliseconds). */
+  readonly busyTimeoutMs: number;
+}
+
+/** `begin` takes the write lock after the file has been checked; `rollback` always leaves no transaction open. */
+export type WorkerCommand =
+  | { readonly kind: "query"; readonly sql: string; readonly parameters: readonly SQLInputValue[] }
+  | { readonly kind: "begin" | "commit" | "rollback" | "close" };
+
+export type WorkerRequest = WorkerCommand & { readonly id: number };
+
+export interface WorkerAnswer {
+  readonly id: number;
+  readonly rows?: unknown[];
+  /** Rows changed, where the statement was not a query. */
+  readonly changes?: number | bigint;
+  readonly error?: { readonly message: string; readonly errcode: number | undefined };
+}
+
+/** SQLite's primary result codes that say nothing against the connection (sqlite.org/rescode.html). */
+const SQLITE_BUSY = 5;
+const SQLITE_FULL = 13;
+const SQLITE_CONSTRAINT = 19;
+
+const { file, readOnly, busyTimeoutMs } = workerData as WorkerSettings;
+
+let connection: DatabaseSync | undefined;
+/** The files as they were when this thread last used them, by which it sees what others did to them. */
+let seen: { readonly file: BigIntStats; readonly wal: BigIntStats | undefined } | undefined;
+
+parentPort?.on("message", (request: WorkerRequest) => {
+  parentPort?.postMessage({ id: request.id, ...answer(request) });
+});
+
+function answer(command: WorkerCommand): Omit<WorkerAnswer, "id"> {
+  try {
+    return carryOut(command);
+  } catch (error) {
+    const { message, errcode } = error as { message: string; errcode?: number };
+    // After anything of SQLite's that is worse than a lock, a full disk or a broken rule, start again from the file.
+    if (errcode !== undefined && ![SQLITE_BUSY, SQLITE_FULL, SQLITE_CONSTRAINT].includes(errcode & 0xff)) close();
+    return { error: { message, errcode } };
+  }
+}
+
+function carryOut(command: WorkerCommand): Omit<WorkerAnswer, "id"> {
+  switch (command.kind) {
+    case "begin":
+      current().exec("begin immediate");
+      return {};
+    case "commit":
+      requireOpen().exec("commit");
+      // A commit may have moved the write-ahead log into the file: what they look like now is our own doing.
+      seen = { file: statFile(), wal: statWal() };
+      return {};
+    case "rollback":
+      if (connection?.isTransaction) connection.exec("rollback");
+      return {};
+    case "close":
+      close();
+      return {};
+    case "query":
+      return query(connection?.isTransaction ? connection : current(), command.sql, command.parameters);
+  }
+}
+
+function query(db: DatabaseSync, sql: string, parameters: readonly SQLInputValue[]): Omit<WorkerAnswer, "id"> {
+  const statement = db.prepare(sql);
+  if (statement.columns().length > 0) return { rows: statement.all(...parameters) };
+  return { changes: statement.run(...parameters).changes };
+}
+
+/**
+ * The connection to the file that lies at the path now. Opened again when another file lies there, or when somebody
+ * else wrote to it (another broker's checkpoint, or a hand): pages that were read before must not be trusted then.
+ */
+function current(): DatabaseSync {
+  const file = statFile();
+  if (!readOnly) requireWritable(file);
+  const replaced = seen !== undefined && !isSameFile(seen.file, file);
+  if (seen && !replaced && file.size < seen.file.size) throw new Error("the ledger's file has been cut short");
+  if (replaced || (!readOnly && seen?.file.mtimeNs !== file.mtimeNs)) close();
+  if (connection && seen?.wal && !isSameFile(seen.wal, statWal())) leaveLostWal(connection);
+  connection ??= open(replaced);
+  seen = { file, wal: statWal() };
+  return connection;
+}
+
+/**
+ * The write-ahead log was removed under us. This connection still has it: what it holds goes into the ledger's file,
+ * as far as that lies to a writer, before another log is begun.
+ */
+function leaveLostWal(db: DatabaseSync): void {
+  const result = readOnly ? undefined : db.prepare("pragma wal_checkpoint(truncate)").get();
+  if (result?.["busy"] === 1) throw new Error("the ledger's write-ahead log is missing");
+  close();
+}
+
+function requireOpen(): DatabaseSync {
+  if (!connection) throw new Error("the connection was lost");
+  return connection;
+}
+
+function isSameFile(a: BigIntStats, b: BigIntStats | undefined): boolean {
+  return a.dev === b?.dev && a.ino === b.ino;
+}
+
+function statFile(): BigIntStats {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
+  // SQLite would go on writing to a file that was moved away, and would make a new one where none is.
+  if (!stats) throw new Error("the ledger's file is missing");
+  if (!stats.isFile()) throw new Error("what lies at the ledger's path is not a file");
+  return stats;
+}
+
+function statWal(): BigIntStats | undefined {
+  return statSync(`${file}-wal`, { bigint: true, throwIfNoEntry: false });
+}
+
+/** A file without a write bit counts as unwritable even for root, whom the kernel would let through. */
+function requireWritable(stats: BigIntStats): void {
+  if ((stats.mode & 0o222n) === 0n) throw new Error("the ledger's file is not writable");
+  const folder = dirname(file);
+  if ((statSync(folder).mode & 0o222) === 0) throw new Error("the ledger's folder is not writable");
+  try {
+    accessSync(file, constants.W_OK);
+    accessSync(folder, constants.W_OK);
+  } catch {
+    throw new Error("the ledger's file or its folder is not writable");
+  }
+}
+
+function open(unknown: boolean): DatabaseSync {
+  const db = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
+  try {
+    if (!readOnly) db.exec("pragma journal_mode = wal; pragma synchronous = full");
+    // A file that was put there by somebody: is it whole, with the write-ahead log that lies beside it?
+    const faults = unknown ? db.prepare("pragma quick_check(1)").all() : [];
+    if (unknown && faults[0]?.["quick_check"] !== "ok") throw new Error("the file at the ledger's path is damaged");
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+function close(): void {
+  const db = connection;
+  connection = undefined;
+  try {
+    db?.close();
+  } catch {
+    // A connection that can't be closed cleanly is given up; what was committed lies in the write-ahead log.
+  }
+}

@@ -1,0 +1,125 @@
+import { sql, type Kysely } from "kysely";
+
+/** The ledger's tables, the same for every database. Hashes and salts are lower-case hex. */
+export interface LedgerTables {
+  /** The log: one row an event. */
+  rows: {
+    /** From 1, without a gap: the leaf's index in the tree, plus one. */
+    seq: number;
+    type: string;
+    request_id: string | null;
+    time: string;
+    /** Canonical JSON; the columns beside it repeat what is searched for. */
+    row: string;
+    leaf_hash: string;
+  };
+  /** What tells who somebody is; a record may be erased, the row's digest of it stays. */
+  personal: {
+    seq: number;
+    salt: string;
+    record: string;
+  };
+  /** Hashes of the full subtrees above the leaves. */
+  nodes: {
+    level: number;
+    idx: number;
+    hash: string;
+  };
+  /** Whose session name is whose, for ever, unique both ways (law 3). */
+  people: {
+    directory: string;
+    subject: string;
+    session_name: string;
+    /** The row that bound it. */
+    seq: number;
+  };
+  meta: {
+    key: string;
+    value: string;
+  };
+}
+
+export type LedgerReader = Kysely<LedgerTables>;
+
+/** Version of the tables; a ledger with another one is refused rather than guessed at. */
+const TABLES_VERSION = "1";
+
+/**
+ * Creates what isn't there yet, and rejects where the tables are of another version. The two partial indexes are the
+ * last word on law 1: one `credentials.requested` and one outcome a request, whoever writes. `place` is the database's
+ * type for a row's number (SQLite makes only an `integer` primary key the table's own order).
+ */
+export async function createTables(db: LedgerReader, place: "integer" | "bigint"): Promise<void> {
+  const { schema } = db;
+  await schema
+    .createTable("meta")
+    .ifNotExists()
+    .addColumn("key", "text", (column) => column.primaryKey())
+    .addColumn("value", "text", (column) => column.notNull())
+    .execute();
+  await requireVersion(db);
+  await schema
+    .createTable("rows")
+    .ifNotExists()
+    .addColumn("seq", place, (column) => column.primaryKey())
+    .addColumn("type", "text", (column) => column.notNull())
+    .addColumn("request_id", "text")
+    .addColumn("time", "text", (column) => column.notNull())
+    .addColumn("row", "text", (column) => column.notNull())
+    .addColumn("leaf_hash", "text", (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable("personal")
+    .ifNotExists()
+    .addColumn("seq", place, (column) => column.primaryKey().references("rows.seq"))
+    .addColumn("salt", "text", (column) => column.notNull())
+    .addColumn("record", "text", (column) => column.notNull())
+    .execute();
+  await schema
+    .createTable("nodes")
+    .ifNotExists()
+    .addColumn("level", "integer", (column) => column.notNull())
+    .addColumn("idx", place, (column) => column.notNull())
+    .addColumn("hash", "text", (column) => column.notNull())
+    .addPrimaryKeyConstraint("nodes_place", ["level", "idx"])
+    .execute();
+  await schema
+    .createTable("people")
+    .ifNotExists()
+    .addColumn("directory", "text", (column) => column.notNull())
+    .addColumn("subject", "text", (column) => column.notNull())
+    .addColumn("session_name", "text", (column) => column.notNull().unique())
+    .addColumn("seq", place, (column) => column.notNull().references("rows.seq"))
+    .addPrimaryKeyConstraint("people_person", ["directory", "subject"])
+    .execute();
+  await createRequestIndexes(db);
+}
+
+async function requireVersion(db: LedgerReader): Promise<void> {
+  await db
+    .insertInto("meta")
+    .values([
+      { key: "version", value: TABLES_VERSION },
+      // Rewritten to see whether the database takes a write.
+      { key: "probe", value: "" },
+    ])
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  const { value } = await db.selectFrom("meta").select("value").where("key", "=", "version").executeTakeFirstOrThrow();
+  if (value !== TABLES_VERSION) {
+    throw new Error(`the ledger's tables have the version ${value}, and this Rolecall knows ${TABLES_VERSION}`);
+  }
+}
+
+async function createRequestIndexes({ schema }: LedgerReader): Promise<void> {
+  const index = (name: string) => schema.createIndex(name).ifNotExists().on("rows").column("request_id");
+  await index("rows_request").execute();
+  await index("one_request")
+    .unique()
+    .where(sql<boolean>`type = 'credentials.requested'`)
+    .execute();
+  await index("one_outcome")
+    .unique()
+    .where(sql<boolean>`type in ('credentials.issued', 'credentials.failed')`)
+    .execute();
+}
