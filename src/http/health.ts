@@ -1,0 +1,38 @@
+import type { RequestHandler } from "express";
+import type { KeyValueStore } from "../flow/ports.ts";
+
+export interface HealthParts {
+  readonly store: Pick<KeyValueStore, "ping">;
+  readonly ledger: { state(): Promise<{ writable: boolean }> };
+  readonly documents: { readonly jwks: object };
+}
+
+/** `/healthz`: the process answers, whatever its neighbors do. */
+export const healthz: RequestHandler = (_req, res) => {
+  res.json({ status: "ok" });
+};
+
+/** `/readyz`: 200 where credentials could be issued as far as this broker can tell, otherwise 503. Says which part, not why. */
+export function readyz({ store, ledger, documents }: HealthParts): RequestHandler {
+  return async (_req, res) => {
+    const [storeOk, ledgerOk] = await Promise.all([
+      holds(store.ping().then(() => true)),
+      holds(ledger.state().then(({ writable }) => writable)),
+    ]);
+    const parts = { store: storeOk, ledger: ledgerOk, keys: hasKeys(documents.jwks) };
+    const ready = Object.values(parts).every(Boolean);
+    res.status(ready ? 200 : 503).json({ status: ready ? "ready" : "not ready", ...words(parts) });
+  };
+}
+
+function holds(check: Promise<boolean>): Promise<boolean> {
+  return check.catch(() => false);
+}
+
+function hasKeys(jwks: object): boolean {
+  return "keys" in jwks && Array.isArray(jwks.keys) && jwks.keys.length > 0;
+}
+
+function words(parts: Record<string, boolean>): Record<string, string> {
+  return Object.fromEntries(Object.entries(parts).map(([name, ok]) => [name, ok ? "ok" : "down"]));
+}

@@ -1,0 +1,61 @@
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
+import { Refusal, asRefusal, reason } from "../flow/errors.ts";
+import type { Log } from "../flow/ports.ts";
+import { requestIdOf } from "./guard.ts";
+import type { Pages } from "./pages.ts";
+import { printable } from "./printable.ts";
+
+/** What nobody answered. */
+export const notFound: RequestHandler = () => {
+  throw new Refusal("not_found", "no route");
+};
+
+/**
+ * The end of every page that fails: logs it, and shows its sentence, what to do and the request ID. What nobody expected
+ * is logged with its stack and shown as `internal_error`.
+ */
+export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
+  return (error: unknown, req, res, next) => {
+    const refusal = refusalOf(error);
+    logRefusal(log, refusal, req, res);
+    if (res.headersSent) {
+      // What is half written is cut off. What has ended is left alone: express-session reports a failed save that late.
+      if (!res.writableEnded) next(error);
+      return;
+    }
+    const { status } = reason(refusal.code);
+    res
+      .status(status)
+      .type("html")
+      .send(pages.refusal({ code: refusal.code, requestId: requestIdOf(res) }));
+  };
+}
+
+/** A request that Express or a body parser could not read is the sender's fault (http-errors has its status). */
+function refusalOf(error: unknown): Refusal {
+  const status = error instanceof Error && "status" in error ? error.status : undefined;
+  if (typeof status === "number" && status >= 400 && status < 500) {
+    return new Refusal("request_malformed", "the request could not be read", { cause: error });
+  }
+  return asRefusal(error);
+}
+
+/** The query is left out: it can hold codes and states. */
+function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
+  const fields = {
+    requestId: requestIdOf(res),
+    code: refusal.code,
+    method: req.method,
+    path: printable(req.path.slice(0, 200)),
+    ...(req.ip !== undefined && { address: req.ip }),
+  };
+  const message = printable(refusal.message);
+  if (refusal.code === "internal_error") log.error({ ...fields, stack: stackOf(refusal.cause ?? refusal) }, message);
+  else if (reason(refusal.code).status >= 500) log.warn(fields, message);
+  else log.info(fields, message);
+}
+
+function stackOf(error: unknown): string[] {
+  const text = error instanceof Error ? (error.stack ?? error.message) : "not an Error";
+  return text.split("\n").map(printable);
+}

@@ -1,0 +1,99 @@
+import express from "express";
+import type { Strategy } from "passport";
+import type { Config } from "../config/config.ts";
+import { Refusal, REASONS, type ReasonCode } from "../flow/errors.ts";
+import type { Identity } from "../flow/identity.ts";
+import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
+import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
+import type { MappedTags } from "../flow/tags.ts";
+import { answerApproval, askApproval } from "./approval.ts";
+import type { AuthorizationServer } from "./authorization-server.ts";
+import { numberRequests, securityHeaders } from "./guard.ts";
+import { healthz, readyz } from "./health.ts";
+import { home } from "./home.ts";
+import { loadPages, TEMPLATES } from "./pages.ts";
+import { notFound, showRefusal } from "./refusals.ts";
+import { browserSessions } from "./sessions.ts";
+import { beginSignIn, finishSignIn, providersAsPassport, signOut } from "./sign-in.ts";
+
+/** All that the web side needs from the rest of the broker. */
+export interface HttpParts {
+  readonly config: Config;
+  /** Seals what it keeps: sessions are readable to whoever reads it. */
+  readonly store: KeyValueStore;
+  readonly ledger: LedgerPort & { state(): Promise<{ writable: boolean }> };
+  /** One a provider, named by the provider's ID. */
+  readonly strategies: readonly Strategy[];
+  readonly authorizationServer: AuthorizationServer;
+  readonly decide: (identity: Identity) => Promise<MappedTags & { sessionName: string }>;
+  readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
+  /** What AWS reads at `BASE/federation`. */
+  readonly documents: { readonly discovery: object; readonly jwks: object };
+  /** Sign the session cookie: the first one new ones, all of them old ones. */
+  readonly cookieKeys: readonly string[];
+  readonly log: Log;
+  /** Epoch milliseconds; left out: the machine's clock. */
+  readonly now?: () => number;
+}
+
+/** The broker's web side, ready to listen: every route there is, in the order in which they are tried. */
+export function createServer(parts: HttpParts): express.Express {
+  const { config, store, authorizationServer, cookieKeys, now = Date.now } = parts;
+  const { baseUrl, signInMaxAgeSeconds } = config;
+  const sessions = { baseUrl, signInMaxAgeSeconds, cookieKeys, now };
+  const pages = loadPages();
+  const page = { ...parts, pages, sessions, passport: providersAsPassport(parts.strategies) };
+  const session = browserSessions(store, sessions);
+  const form = express.urlencoded({ extended: false, limit: "2kb", parameterLimit: 10 });
+
+  const app = express();
+  app.set("trust proxy", config.trustProxy);
+  app.use(numberRequests, securityHeaders(baseUrl));
+
+  // People, by browser.
+  app.get("/", session, home(page));
+  app.get("/login/:provider", beginSignIn(page));
+  app.get("/login/:provider/callback", session, finishSignIn(page));
+  app.post("/logout", session, signOut(page));
+  app.get("/oauth/approve/:uid", session, askApproval(page));
+  app.post("/oauth/approve/:uid", session, form, answerApproval(page));
+  app.get("/problems/:code", (req, res) => {
+    res.send(pages.problem(knownReason(req.params.code)));
+  });
+  app.use("/assets", express.static(new URL("assets", TEMPLATES).pathname, ASSET_OPTIONS));
+
+  // The command line.
+  app.use("/oauth", (req, res) => {
+    authorizationServer.handle(req, res);
+  });
+
+  // AWS. It reads changes at once where it is told not to cache.
+  app.get("/federation/.well-known/openid-configuration", publish(parts.documents.discovery));
+  app.get("/federation/jwks", publish(parts.documents.jwks));
+
+  // Operations.
+  app.get("/healthz", healthz);
+  app.get("/readyz", readyz(parts));
+
+  app.use(notFound, showRefusal(pages, parts.log));
+  return app;
+}
+
+const ASSET_OPTIONS = {
+  index: false,
+  redirect: false,
+  setHeaders: (res: express.Response) => {
+    res.set("cache-control", "no-cache");
+  },
+} as const;
+
+function publish(document: object): express.RequestHandler {
+  return (_req, res) => {
+    res.set("cache-control", "no-cache").json(document);
+  };
+}
+
+function knownReason(code: string): ReasonCode {
+  if (!Object.hasOwn(REASONS, code)) throw new Refusal("not_found", "no reason has this code");
+  return code as ReasonCode;
+}

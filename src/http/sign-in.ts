@@ -1,0 +1,161 @@
+import { randomBytes } from "node:crypto";
+import type { Request, RequestHandler, Response } from "express";
+import passport, { type AuthenticateOptions, type Strategy } from "passport";
+import type { Config, ProviderConfig } from "../config/config.ts";
+import { Refusal } from "../flow/errors.ts";
+import type { Identity } from "../flow/identity.ts";
+import type { Caller, LedgerPort, Log } from "../flow/ports.ts";
+import { SignInRefusal, callerFacts, completeSignIn, personFacts, recordDeniedSignIn } from "../flow/sign-in.ts";
+import { callerOf, isHttps, localPath } from "./guard.ts";
+import { cookieAttributes, endSession, requireSecureChannel, startSession } from "./sessions.ts";
+
+/** The strategies, as passport holds them. */
+type Providers = InstanceType<typeof passport.Passport>;
+
+export interface SignInParts {
+  readonly config: Config;
+  readonly ledger: LedgerPort;
+  readonly log: Log;
+  readonly passport: Providers;
+}
+
+/** A sign-in may take this long (milliseconds): as long as its state is kept. */
+const SIGN_IN_LIFETIME = 600_000;
+
+/** The strategies, each under its provider's ID. They never touch the session: that is {@link finishSignIn}'s. */
+export function providersAsPassport(strategies: readonly Strategy[]): Providers {
+  const authenticator = new passport.Passport();
+  for (const strategy of strategies) authenticator.use(strategy);
+  return authenticator;
+}
+
+/** `/login/:provider`: sends the browser to the provider, bound to this browser by a short-lived cookie. */
+export function beginSignIn(parts: SignInParts): RequestHandler {
+  const { config } = parts;
+  return async (req, res) => {
+    const provider = providerOf(config, req);
+    requireSecureChannel(req, config.baseUrl);
+    // Two tabs share the cookie; each has a state of its own.
+    const browser = signInCookie(req, config.baseUrl) ?? randomBytes(32).toString("base64url");
+    const attributes = { ...cookieAttributes(config.baseUrl), maxAge: SIGN_IN_LIFETIME };
+    res.cookie(signInCookieName(config.baseUrl), browser, attributes);
+    await recordingDenial(parts, callerOf(req, res), begin(parts, provider.id, req, res, browser));
+  };
+}
+
+/** `/login/:provider/callback`: the answer of the provider; on success a new session, and back to where it began. */
+export function finishSignIn(parts: SignInParts): RequestHandler {
+  const { config, ledger } = parts;
+  return async (req, res) => {
+    const provider = providerOf(config, req);
+    const caller = callerOf(req, res);
+    const browser = signInCookie(req, config.baseUrl);
+    const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
+    await completeSignIn(ledger, identity, caller);
+    await startSession(req, identity);
+    res.redirect(303, localPath(next));
+  };
+}
+
+/** `POST /logout`: ends the browser's session and nothing else; also when the record can't be written just now. */
+export function signOut(parts: Pick<SignInParts, "config" | "ledger" | "log">): RequestHandler {
+  const { config, ledger, log } = parts;
+  return async (req, res) => {
+    const { identity } = req.session;
+    if (identity !== undefined) {
+      const caller = callerOf(req, res);
+      await endSession(req, res, config.baseUrl);
+      try {
+        const facts = { ...callerFacts(caller), ...personFacts(identity) };
+        await ledger.append({ type: "session.ended", ...facts, outcome: "success" });
+      } catch (error) {
+        // Somebody who wants out gets out.
+        if (!(error instanceof Refusal)) throw error;
+        log.error(
+          { requestId: caller.requestId, code: error.code },
+          "a session ended that the ledger could not record",
+        );
+      }
+    }
+    res.redirect(303, "/?signed-out");
+  };
+}
+
+/** What {@link finishSignIn} gets from a strategy that let somebody in. */
+interface FinishedSignIn {
+  readonly identity: Identity;
+  readonly next: string;
+}
+
+/** Resolves when the strategy has sent the browser on its way. */
+function begin(parts: SignInParts, id: string, req: Request, res: Response, browser: string): Promise<void> {
+  const options = { session: false, step: "begin", next: localPath(req.query["next"]), browser };
+  return new Promise((resolve, reject) => {
+    res.once("close", resolve);
+    authenticate(parts, id, options, req, res, (error) => {
+      reject(asError(error));
+    });
+  });
+}
+
+function finish(
+  parts: SignInParts,
+  id: string,
+  req: Request,
+  res: Response,
+  browser: string | undefined,
+): Promise<FinishedSignIn> {
+  return new Promise((resolve, reject) => {
+    const options = { session: false, step: "finish", browser };
+    authenticate(parts, id, options, req, res, (error, identity, info) => {
+      if (identity === undefined) reject(asError(error));
+      else resolve({ identity, next: info?.next ?? "/" });
+    });
+  });
+}
+
+function authenticate(
+  parts: SignInParts,
+  id: string,
+  options: AuthenticateOptions,
+  req: Request,
+  res: Response,
+  done: (error: unknown, identity?: Identity, info?: { next?: string }) => void,
+): void {
+  const handler = parts.passport.authenticate(id, options, done) as RequestHandler;
+  void handler(req, res, done);
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error("the strategy ended without an identity or an error");
+}
+
+/** A refusal that is tied to a sign-in pending in this browser is recorded once; any other is left to the log. */
+async function recordingDenial<T>(parts: SignInParts, caller: Caller, answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof SignInRefusal && error.about !== undefined) {
+      await recordDeniedSignIn(parts.ledger, error, caller, error.about);
+    }
+    throw error;
+  }
+}
+
+function providerOf(config: Config, req: Request): ProviderConfig {
+  const provider = config.providers.find(({ id }) => id === req.params["provider"]);
+  if (provider === undefined) throw new Refusal("not_found", "no provider has this ID");
+  return provider;
+}
+
+function signInCookieName(baseUrl: string): string {
+  return isHttps(baseUrl) ? "__Host-rolecall-login" : "rolecall-login";
+}
+
+/** The browser's sign-in cookie, where it has one of ours: 32 bytes in base64url. */
+function signInCookie(req: Request, baseUrl: string): string | undefined {
+  const prefix = `${signInCookieName(baseUrl)}=`;
+  const pair = req.headers.cookie?.split(/; */).find((candidate) => candidate.startsWith(prefix));
+  const value = pair?.slice(prefix.length);
+  return value !== undefined && /^[\w-]{43}$/.test(value) ? value : undefined;
+}
