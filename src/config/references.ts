@@ -31,14 +31,19 @@ export function readSecret(reference: SecretReference, from: Surroundings, fault
   return value === "" ? undefined : value;
 }
 
-/** A fault unless `pem` is a private key as `private_key_jwt` needs it: PKCS #8, PEM, no passphrase. */
+/** A fault unless `pem` is a private key as `private_key_jwt` needs it: PKCS #8, PEM, no passphrase, RSA or P-256. */
 export function checkPrivateKey(pem: string, fault: Fault): void {
-  const wanted = "must lead to a PKCS #8 private key in PEM, without a passphrase (-----BEGIN PRIVATE KEY-----)";
+  if (!isClientKey(pem))
+    fault("must lead to an RSA or P-256 private key: PKCS #8 PEM without a passphrase (-----BEGIN PRIVATE KEY-----)");
+}
+
+function isClientKey(pem: string): boolean {
+  if (!pem.includes("-----BEGIN PRIVATE KEY-----")) return false;
   try {
-    if (!pem.includes("-----BEGIN PRIVATE KEY-----")) fault(wanted);
-    else createPrivateKey(pem);
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem);
+    return (type === "rsa" && (details?.modulusLength ?? 0) >= 2048) || details?.namedCurve === "prime256v1";
   } catch {
-    fault(wanted);
+    return false;
   }
 }
 

@@ -143,12 +143,17 @@ async function callSts(
 
 /** Law 6: what was said too long ago is not relied on. */
 function requireFresh(identity: Identity, settings: IssueSettings, now: number): void {
-  const claimsMaxAge = settings.claimsMaxAgeSeconds[identity.provider];
+  const { provider, signedInAt, claimsAt } = identity;
+  // Own properties only: a provider could be named like one that every object has ("constructor").
+  const claimsMaxAge = Object.hasOwn(settings.claimsMaxAgeSeconds, provider)
+    ? settings.claimsMaxAgeSeconds[provider]
+    : undefined;
   if (claimsMaxAge === undefined) throw new Refusal("sign_in_expired", "the provider is no longer configured");
-  if (now - identity.signedInAt > settings.signInMaxAgeSeconds * 1000) {
+  // Asked so that a time which is no number is too old as well.
+  if (!(now - signedInAt <= settings.signInMaxAgeSeconds * 1000)) {
     throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
   }
-  if (now - identity.claimsAt > claimsMaxAge * 1000) {
+  if (!(now - claimsAt <= claimsMaxAge * 1000)) {
     throw new Refusal("claims_expired", "the claims are older than the provider's claimsMaxAge");
   }
 }
@@ -159,15 +164,18 @@ const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
 const ATTRIBUTED =
   /^(?:x-)?(?:rolecall-|amz-|aws-)?(?:role|role-?arn|(?:role-)?session-?name|source-?identity|(?:session-|principal-)?tags?)$/;
 
+/** Headers that clients and proxies send by themselves (RFC 9110, RFC 9218): a tag of such a name must lock nobody out. */
+const EVERYDAY_HEADER = /^(?:accept|date|expect|from|host|origin|priority|range|te|via)$/;
+
 /**
  * The duration in seconds. The caller may shorten it and choose nothing else: anything more in body, query or header
  * is refused, so that nobody believes it had worked (law 2).
  */
 function readDemand(demand: Demand, settings: IssueSettings): number {
   const tagKeys = new Set(settings.mapping.tags.map((tag) => tag.key.toLowerCase()));
-  const chosen = demand.headerNames.filter(
-    (name) => ATTRIBUTED.test(name) || tagKeys.has(name.replace(/^x-(?:rolecall-)?/, "")),
-  );
+  const namesTag = (name: string): boolean =>
+    !EVERYDAY_HEADER.test(name) && tagKeys.has(name.replace(/^x-(?:rolecall-)?/, ""));
+  const chosen = demand.headerNames.filter((name) => ATTRIBUTED.test(name) || namesTag(name));
   if (demand.queryNames.length > 0) throw new Refusal("request_not_allowed", "the query must be empty");
   if (chosen.length > 0)
     throw new Refusal("request_not_allowed", `the header ${String(chosen[0])} is not the caller's to send`);
