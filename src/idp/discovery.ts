@@ -2,7 +2,7 @@ import { type ServerMetadata, customFetch, discovery, None } from "openid-client
 import type { ProviderConfig } from "../config/config.ts";
 import { Refusal } from "../flow/errors.ts";
 import { refuse } from "./claim-rules.ts";
-import { allowHttpWhereFetchDoes, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
+import { httpExtensions, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
 import { oidcRefusal } from "./oidc-errors.ts";
 
 /** Providers move endpoints and keys rarely, but some at once and without overlap. */
@@ -40,7 +40,7 @@ async function readMetadata(provider: ProviderConfig, request: IdpFetchOptions):
   const { issuer, clientId } = provider;
   const configuration = await discovery(requireSecure(issuer, request.allowLoopbackHttp), clientId, undefined, None(), {
     [customFetch]: idpFetch(request),
-    execute: request.allowLoopbackHttp ? [allowHttpWhereFetchDoes] : [],
+    execute: httpExtensions(request.allowLoopbackHttp),
   }).catch((error: unknown) => {
     throw isOtherIssuer(error) ? otherIssuer() : oidcRefusal(error, "discovery");
   });

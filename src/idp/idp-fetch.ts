@@ -36,12 +36,12 @@ export function idpFetch(options: IdpFetchOptions): (url: string, init: FetchIni
 }
 
 /**
- * Leaves the question of plain http to {@link requireSecure}: openid-client would say no for this machine too. It calls
- * its function deprecated only to make it stand out.
+ * What a Configuration of openid-client needs in order to leave the question of plain http to {@link requireSecure}.
+ * The function is called deprecated only to make it stand out.
  */
-export function allowHttpWhereFetchDoes(configuration: Configuration): void {
-  // eslint-disable-next-line @typescript-eslint/no-deprecated -- it has no other name
-  allowInsecureRequests(configuration);
+export function httpExtensions(allowLoopbackHttp: boolean): ((configuration: Configuration) => void)[] {
+  // eslint-disable-next-line @typescript-eslint/no-deprecated -- it has no other name, and discovery knows it by identity
+  return allowLoopbackHttp ? [allowInsecureRequests] : [];
 }
 
 /** The address, where a client secret may go there: https, or plain http to this machine where that is allowed. */

@@ -18,7 +18,7 @@ import { type Claims, refuse } from "./claim-rules.ts";
 import { clientAuthentication } from "./client-auth.ts";
 import { providerMetadata } from "./discovery.ts";
 import { verifyIdToken } from "./id-token.ts";
-import { allowHttpWhereFetchDoes, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
+import { httpExtensions, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
 import { claimRulesOf } from "./kinds.ts";
 import { oidcRefusal, type OidcStep } from "./oidc-errors.ts";
 
@@ -72,7 +72,7 @@ export function oidcClient(provider: ProviderConfig, options: OidcOptions): Oidc
     const metadata = await readMetadata(request);
     const configuration = new Configuration(metadata, provider.clientId, undefined, await authenticate(metadata));
     configuration[customFetch] = idpFetch(request);
-    if (allowLoopbackHttp) allowHttpWhereFetchDoes(configuration);
+    for (const extend of httpExtensions(allowLoopbackHttp)) extend(configuration);
     return { metadata, configuration, request };
   }
 

@@ -1,0 +1,179 @@
+import { randomBytes } from "node:crypto";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import express, { type Express } from "express";
+import { exportJWK, generateKeyPair, type JWK } from "jose";
+import { Provider, interactionPolicy, type ClientMetadata, type Configuration } from "oidc-provider";
+import type { ProviderConfig } from "../config/config.ts";
+import { signInPage } from "./idp-page.ts";
+import { IdpRecords } from "./idp-records.ts";
+import { DIRECTORIES, ENTRA_TENANT, type Directory, type Person } from "./people.ts";
+
+export type StandInId = keyof typeof DIRECTORIES;
+
+/** An identity provider that runs on this machine, and what the broker's configuration must say of it. */
+export interface StandInProvider {
+  readonly id: StandInId;
+  readonly kind: Directory["kind"];
+  readonly label: string;
+  readonly issuer: string;
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly clientAuth: ProviderConfig["clientAuth"]["method"];
+  readonly emailDomain: string;
+  readonly people: readonly Person[];
+  close(): Promise<void>;
+}
+
+export interface StandInOptions {
+  /** Exact, as the real ones demand it. */
+  readonly redirectUris: readonly string[];
+  /** Left out or 0: any that is free. */
+  readonly port?: number;
+  /** Makes the client a `private_key_jwt` one. */
+  readonly clientKey?: JWK;
+}
+
+/** Where each kind's issuer lies below its origin, slash at the end and all, and how a client proves itself there. */
+const SHAPES = {
+  okta: { path: "/oauth2/default", clientAuth: "client_secret_basic", clientId: "0oa1b2c3d4e5f6g7h8i9" },
+  entra: {
+    path: `/${ENTRA_TENANT}/v2.0`,
+    clientAuth: "client_secret_post",
+    clientId: "b1946ac9-2ad4-4c53-9f0f-5d2e8c7a6b31",
+  },
+  auth0: { path: "/", clientAuth: "client_secret_post", clientId: "Xq3vT8mK2pLw9ZrY5nBc7dFg1hJs4uVa" },
+} as const satisfies Record<
+  StandInId,
+  { path: string; clientAuth: ProviderConfig["clientAuth"]["method"]; clientId: string }
+>;
+
+/** All three, each a server of its own on `localhost`. Rejects where a port can't be had; those begun are closed. */
+export async function startIdentityProviders(
+  options: Record<StandInId, StandInOptions>,
+): Promise<Record<StandInId, StandInProvider>> {
+  const started: StandInProvider[] = [];
+  const start = async (id: StandInId): Promise<StandInProvider> => {
+    const provider = await startIdentityProvider(id, options[id]);
+    started.push(provider);
+    return provider;
+  };
+  try {
+    return { okta: await start("okta"), entra: await start("entra"), auth0: await start("auth0") };
+  } catch (error) {
+    await Promise.all(started.map((provider) => provider.close()));
+    throw error;
+  }
+}
+
+/**
+ * A running stand-in with the claims of its kind. It is oidc-provider, so that it checks what the real ones check:
+ * exact redirect URI, the client's secret by its one method, PKCE S256, codes that work once. Nobody stays signed in.
+ */
+export async function startIdentityProvider(id: StandInId, options: StandInOptions): Promise<StandInProvider> {
+  const directory: Directory = DIRECTORIES[id];
+  const shape = SHAPES[id];
+  const app = express();
+  const server = createServer(app);
+  const port = await listen(server, options.port ?? 0);
+  const issuer = `http://localhost:${port}${shape.path}`;
+  const clientSecret = randomBytes(24).toString("base64url");
+  const client: ClientMetadata = {
+    client_id: shape.clientId,
+    redirect_uris: [...options.redirectUris],
+    ...(options.clientKey
+      ? { token_endpoint_auth_method: "private_key_jwt", jwks: { keys: [options.clientKey] } }
+      : { token_endpoint_auth_method: shape.clientAuth, client_secret: clientSecret }),
+  };
+  const path = shape.path.replace(/\/$/, "");
+  mount(app, path, directory, new Provider(issuer, await configuration(path, directory, client)));
+  return {
+    id,
+    kind: directory.kind,
+    label: directory.label,
+    issuer,
+    clientId: shape.clientId,
+    clientSecret,
+    clientAuth: options.clientKey ? "private_key_jwt" : shape.clientAuth,
+    emailDomain: directory.emailDomain,
+    people: directory.people,
+    close: () => close(server),
+  };
+}
+
+async function configuration(path: string, directory: Directory, client: ClientMetadata): Promise<Configuration> {
+  const { privateKey } = await generateKeyPair("RS256", { extractable: true });
+  const claimNames = new Set(directory.people.flatMap(({ claims }) => Object.keys(claims)));
+  const policy = interactionPolicy.base();
+  // Nobody stays signed in, so that a second sign-in can be another person's.
+  const ask = new interactionPolicy.Check("every_time", "this stand-in asks every time", (ctx) =>
+    ctx.oidc.result?.login === undefined
+      ? interactionPolicy.Check.REQUEST_PROMPT
+      : interactionPolicy.Check.NO_NEED_TO_PROMPT,
+  );
+  policy.get("login")?.checks.add(ask);
+  return {
+    adapter: new IdpRecords().adapter,
+    clients: [client],
+    jwks: {
+      keys: [{ ...(await exportJWK(privateKey)), kid: randomBytes(8).toString("hex"), alg: "RS256", use: "sig" }],
+    },
+    cookies: { keys: [randomBytes(16).toString("hex")] },
+    claims: { openid: ["sub", ...claimNames], email: null, profile: null },
+    // The real ones put the claims into the ID token.
+    conformIdTokenClaims: false,
+    pkce: { required: () => true },
+    features: { devInteractions: { enabled: false } },
+    interactions: { policy, url: (_ctx, { uid }) => `${path}/interaction/${uid}` },
+    ttl: { AccessToken: 300, AuthorizationCode: 60, Grant: 600, IdToken: 3600, Interaction: 600, Session: 600 },
+    findAccount: (_ctx, subject) => {
+      const person = directory.people.find((candidate) => candidate.subject === subject);
+      return person && { accountId: subject, claims: () => ({ sub: subject, ...person.claims }) };
+    },
+    // The company has agreed for its people.
+    loadExistingGrant: async (ctx) => {
+      const { session, client: asking, provider } = ctx.oidc;
+      if (session?.accountId === undefined || asking === undefined) return undefined;
+      const grant = new provider.Grant({ accountId: session.accountId, clientId: asking.clientId });
+      grant.addOIDCScope("openid email profile offline_access");
+      await grant.save();
+      return grant;
+    },
+  };
+}
+
+function mount(app: Express, path: string, directory: Directory, provider: Provider): void {
+  app.get(`${path}/interaction/:uid`, async (req, res) => {
+    await provider.interactionDetails(req, res);
+    res.set({
+      "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+      "cache-control": "no-store",
+    });
+    res.send(signInPage(directory));
+  });
+  app.post(`${path}/interaction/:uid`, express.urlencoded({ extended: false }), async (req, res) => {
+    const { person } = req.body as { person?: string };
+    const known = directory.people.find(({ subject }) => subject === person);
+    const result = known ? { login: { accountId: known.subject, remember: false } } : { error: "access_denied" };
+    await provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false });
+  });
+  app.use(path === "" ? "/" : path, provider.callback());
+}
+
+function listen(server: Server, port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, "localhost", () => {
+      resolve((server.address() as AddressInfo).port);
+    });
+  });
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => {
+      resolve();
+    });
+    server.closeAllConnections();
+  });
+}
