@@ -1,0 +1,138 @@
+import { readFile, stat } from "node:fs/promises";
+import { parseVerifierKey, type CheckpointVerifier } from "../ledger/checkpoint.ts";
+import { asCsv, asJsonLines } from "../ledger/export.ts";
+import { followEntries, readEntries } from "../ledger/log-reader.ts";
+import type { LedgerEntry } from "../ledger/row.ts";
+import { readSqlite } from "../ledger/sqlite.ts";
+import type { LedgerReader } from "../ledger/tables.ts";
+import { VerifyFailure, verifyLog, type VerifyReport } from "../ledger/verify.ts";
+
+/** Where an operator's command writes; `signal` ends what would go on for ever. */
+export interface OperatorIo {
+  /** Resolves when more may be written. */
+  readonly out: (text: string) => void | Promise<void>;
+  readonly err: (text: string) => void | Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+export interface AuditVerifyOptions {
+  readonly ledgerFile: string;
+  /** A verifier key as in C2SP signed-note (`name+ID+key`), or the key itself; without: signatures aren't checked. */
+  readonly checkpointPublicKey?: string | CheckpointVerifier;
+  /** Files, each a signed note that was kept elsewhere. */
+  readonly checkpointFiles?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** Progress is told once a second, so not at all where it is soon over (milliseconds). */
+const PROGRESS_EVERY = 1000;
+
+/** `audit verify`. Resolves with the exit code: 0 consistent, 1 not, 2 a file or key that can't be read. */
+export async function auditVerify(options: AuditVerifyOptions, io: OperatorIo): Promise<number> {
+  return withLedger(options.ledgerFile, io, async (db) => {
+    const verifier = readVerifier(options.checkpointPublicKey);
+    const files = options.checkpointFiles ?? [];
+    const checkpoints = await Promise.all(files.map((file) => readFile(file, "utf8")));
+    try {
+      const report = await verifyLog(db, { verifier, checkpoints, progress: tellProgress(io) });
+      await io.out(options.json ? `${JSON.stringify({ ok: true, ...report })}\n` : describe(report, verifier));
+      return 0;
+    } catch (error) {
+      if (!(error instanceof VerifyFailure)) throw error;
+      const { seq, message } = error;
+      if (options.json) await io.out(`${JSON.stringify({ ok: false, seq, problem: message })}\n`);
+      else await io.err(`error: ${message}\n`);
+      return 1;
+    }
+  });
+}
+
+export interface AuditExportOptions {
+  readonly ledgerFile: string;
+  /** Default: jsonl. */
+  readonly format?: "jsonl" | "csv";
+}
+
+/** `audit export`: every entry with its personal data, oldest first. Exit codes: 0 done, 2 no ledger there. */
+export async function auditExport({ ledgerFile, format }: AuditExportOptions, io: OperatorIo): Promise<number> {
+  return withLedger(ledgerFile, io, async (db) => {
+    const entries = readEntries(db);
+    for await (const text of format === "csv" ? asCsv(entries) : asJsonLines(entries)) {
+      if (io.signal?.aborted) break;
+      await io.out(text);
+    }
+    return 0;
+  });
+}
+
+export interface AuditTailOptions {
+  readonly ledgerFile: string;
+  /** Entries shown before the new ones; default 10. */
+  readonly lines?: number;
+  readonly json?: boolean;
+}
+
+/** `audit tail`: the last entries, then new ones until `io.signal`. Exit codes: 0 stopped, 2 no ledger there. */
+export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptions, io: OperatorIo): Promise<number> {
+  return withLedger(ledgerFile, io, async (db) => {
+    const signal = io.signal ?? new AbortController().signal;
+    for await (const entry of followEntries(db, lines, signal)) {
+      await io.out(json ? `${JSON.stringify(entry)}\n` : `${line(entry)}\n`);
+    }
+    return 0;
+  });
+}
+
+async function withLedger(file: string, io: OperatorIo, work: (db: LedgerReader) => Promise<number>): Promise<number> {
+  let db: LedgerReader | undefined;
+  try {
+    await stat(file);
+    db = readSqlite(file);
+    return await work(db);
+  } catch (error) {
+    await io.err(`error: ${error instanceof Error ? error.message : "unknown fault"}\n`);
+    return 2;
+  } finally {
+    await db?.destroy();
+  }
+}
+
+function readVerifier(key: string | CheckpointVerifier | undefined): CheckpointVerifier | undefined {
+  return typeof key === "string" ? parseVerifierKey(key) : key;
+}
+
+function tellProgress(io: OperatorIo): (checked: number, rows: number) => void {
+  let told = Date.now();
+  return (checked, rows) => {
+    if (Date.now() - told < PROGRESS_EVERY) return;
+    told = Date.now();
+    void io.err(`${checked} of ${rows} rows\n`);
+  };
+}
+
+function describe(report: VerifyReport, verifier: CheckpointVerifier | undefined): string {
+  const { rows, root, checkpoints, erased, provenTo } = report;
+  const proof =
+    provenTo > 0
+      ? `consistent; nothing up to row ${provenTo} was changed, removed or reordered since the checkpoint`
+      : "consistent; completeness not proven (give a checkpoint that was kept elsewhere)";
+  const signatures = verifier ? `${checkpoints} checkpoints in the log hold` : "checkpoints' signatures not checked";
+  return `${proof}\n${rows} rows, root ${root}\n${signatures}; ${erased} rows with their personal data erased\n`;
+}
+
+/** An entry for people, on one line. */
+function line(entry: LedgerEntry): string {
+  const tags = Object.entries(entry.tags ?? {}).map(([key, value]) => `${key}=${value}`);
+  const parts = [entry.time, entry.seq, entry.type, entry.email, entry.sessionName, ...tags, entry.reason];
+  return parts
+    .filter((part) => part !== undefined)
+    .map((part) => visible(String(part)))
+    .join("  ");
+}
+
+/** Control, format (bidi) and separator characters written out, so that no entry can move the cursor or hide. */
+function visible(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+}
