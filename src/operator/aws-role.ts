@@ -1,0 +1,118 @@
+import { fileURLToPath } from "node:url";
+import { Eta } from "eta";
+import { parse } from "yaml";
+import type { Config } from "../config/config.ts";
+import { bedrockResources } from "./bedrock-resources.ts";
+import { TemplateError } from "./template-error.ts";
+
+/** IAM quotas, in characters without white space: the second may be raised on request, the third may not. */
+const TRUST_POLICY = 2048;
+const TRUST_POLICY_RAISED = 8192;
+const ROLE_POLICY = 10_240;
+
+const eta = new Eta({
+  views: fileURLToPath(new URL("../../templates", import.meta.url)),
+  // For HTML. Here, every value is quoted by `text` as YAML wants it.
+  autoEscape: false,
+  autoTrim: false,
+  cache: true,
+});
+
+/** A tag whose values the trust policy could hold fast. */
+interface BoundTag {
+  readonly key: string;
+  readonly required: boolean;
+  readonly allowed: readonly string[];
+}
+
+/**
+ * CloudFormation for the OIDC provider and the shared role. The trust policy binds the allowed values of as many tags
+ * as fit into IAM's quota; which are left out stands in a comment, and the broker checks them all the same. Throws
+ * {@link TemplateError} where no quota that AWS grants would do.
+ */
+export function awsRole(config: Config): string {
+  // The longest list goes first: the others may fit without it.
+  const tags = boundTags(config).sort((a, b) => sizeOf(a.allowed) - sizeOf(b.allowed));
+  for (let count = tags.length; ; count -= 1) {
+    const text = renderRole(config, tags.slice(0, count), tags.slice(count));
+    const { trust, permissions } = policySizes(text);
+    if (permissions > ROLE_POLICY) {
+      throw new TemplateError(`aws.models make a policy of ${permissions} characters; IAM allows ${ROLE_POLICY}`);
+    }
+    if (trust <= TRUST_POLICY) return text;
+    if (count > 0) continue;
+    if (trust > TRUST_POLICY_RAISED) {
+      throw new TemplateError(`the tags make a trust policy of ${trust} characters; IAM allows ${TRUST_POLICY_RAISED}`);
+    }
+    return `# Needs a higher quota "role trust policy length" in IAM: ${trust} characters.\n${text}`;
+  }
+}
+
+function renderRole(config: Config, bound: readonly BoundTag[], unbound: readonly BoundTag[]): string {
+  const { roleArn, audience, models, sessionDurationSeconds } = config.aws;
+  const issuer = `${config.baseUrl}/federation`;
+  const [, ...path] = roleArn.split(":role")[1]?.split("/") ?? [];
+  return eta.render("./aws/role.yaml", {
+    text: yamlText,
+    literal: policyLiteral,
+    issuer,
+    provider: issuer.replace(/^https?:\/\//, ""),
+    audience,
+    roleArn,
+    roleName: path.at(-1),
+    rolePath: ["", ...path.slice(0, -1), ""].join("/"),
+    // IAM takes 3600 at least.
+    maxSessionDuration: Math.max(3600, sessionDurationSeconds),
+    tagKeys: Object.keys(config.tags),
+    requiredTags: Object.keys(config.tags).filter((key) => config.tags[key]?.required === true),
+    boundTags: bound,
+    unboundTags: unbound.map((tag) => tag.key),
+    resources: bedrockResources(models, roleArn),
+  });
+}
+
+function boundTags(config: Config): BoundTag[] {
+  return Object.entries(config.tags).flatMap(([key, rule]) => {
+    if (rule.allowed === undefined) return [];
+    const allowed = new Set([...rule.allowed, ...(rule.default === undefined ? [] : [rule.default])]);
+    return allowed.size === 0 ? [] : [{ key, required: rule.required === true, allowed: [...allowed] }];
+  });
+}
+
+function policySizes(text: string): { trust: number; permissions: number } {
+  const { Resources } = parse(text) as {
+    Resources: {
+      SharedRole: { Properties: { AssumeRolePolicyDocument: unknown; Policies: { PolicyDocument: unknown }[] } };
+    };
+  };
+  const { AssumeRolePolicyDocument: trust, Policies } = Resources.SharedRole.Properties;
+  return { trust: sizeOf(trust), permissions: sizeOf(Policies.map((policy) => policy.PolicyDocument)) };
+}
+
+/** Characters as IAM counts them; `{ Ref: FederationProvider }` is shorter than the ARN that takes its place. */
+function sizeOf(policy: unknown): number {
+  const providerArn = 128;
+  const json = JSON.stringify(policy);
+  return json.length + (json.match(/\{"Ref":/g)?.length ?? 0) * providerArn;
+}
+
+/**
+ * A double-quoted YAML scalar that holds exactly `value`, whatever is in it: everything but printable ASCII is written
+ * as an escape, since a raw U+0085 or U+2028 ends a line in YAML 1.1, which CloudFormation reads.
+ */
+function yamlText(value: string): string {
+  const body = value.replace(/[^ !#-[\]-~]/gu, (char) => {
+    const code = char.codePointAt(0) ?? 0;
+    return code > 0xffff ? `\\U${hex(code, 8)}` : `\\u${hex(code, 4)}`;
+  });
+  return `"${body}"`;
+}
+
+function hex(code: number, digits: number): string {
+  return code.toString(16).padStart(digits, "0");
+}
+
+/** Text that IAM must not take for a variable: `${` begins one (IAM user guide, "Variables and tags"). */
+function policyLiteral(value: string): string {
+  return value.replaceAll("${", "${$}{");
+}

@@ -1,0 +1,44 @@
+import type { Config } from "../config/config.ts";
+import { ConfigError } from "../config/config-error.ts";
+import { loadConfigWithoutSecrets } from "../config/load.ts";
+import { awsRole } from "./aws-role.ts";
+import { printFaults, type OperatorIo } from "./check.ts";
+import { TemplateError } from "./template-error.ts";
+
+const TEMPLATES = {
+  "aws/role": awsRole,
+} as const satisfies Readonly<Record<string, (config: Config) => string>>;
+
+/** What `rolecall-broker template NAME` can print. */
+export const TEMPLATE_NAMES = Object.keys(TEMPLATES) as (keyof typeof TEMPLATES)[];
+
+/** The template `name` filled in from the configuration, or a {@link TemplateError}. */
+export function template(name: string, config: Config): string {
+  const known = TEMPLATE_NAMES.find((candidate) => candidate === name);
+  if (known === undefined) throw new TemplateError("there is no template of that name");
+  return TEMPLATES[known](config);
+}
+
+/**
+ * `rolecall-broker template`: prints the template on standard output and returns 0; 1 where the configuration can't be
+ * used, or the template not be made from it; 2 for an unknown name. Needs none of the configuration's secrets.
+ */
+export function printTemplate(name: string, options: { config: string }, io: OperatorIo): Promise<number> {
+  return Promise.resolve(printFrom(name, options, io));
+}
+
+function printFrom(name: string, options: { config: string }, io: OperatorIo): number {
+  if (!TEMPLATE_NAMES.some((known) => known === name)) {
+    io.err(`there is no template of that name\nhint: choose one of ${TEMPLATE_NAMES.join(", ")}\n`);
+    return 2;
+  }
+  try {
+    io.out(template(name, loadConfigWithoutSecrets(options.config)));
+    return 0;
+  } catch (error) {
+    if (error instanceof ConfigError) printFaults(options.config, error, io);
+    else if (error instanceof TemplateError) io.err(`${options.config}: ${error.message}\n`);
+    else throw error;
+    return 1;
+  }
+}
