@@ -15,6 +15,8 @@ export interface TestRedis {
   resume(): void;
   /** Everything that is in it: what somebody who steals a dump has. */
   dump(): Promise<Map<string, string>>;
+  /** Seconds that every key has left; -1: for ever. */
+  lifetimes(): Promise<Map<string, number>>;
 }
 
 export async function startRedis(): Promise<TestRedis> {
@@ -35,7 +37,8 @@ export async function startRedis(): Promise<TestRedis> {
     },
     pause: () => server?.kill("SIGSTOP"),
     resume: () => server?.kill("SIGCONT"),
-    dump: () => dump(port),
+    dump: () => ofEveryKey(port, async (client, key) => (await client.get(key)) ?? ""),
+    lifetimes: () => ofEveryKey(port, (client, key) => client.ttl(key)),
   };
   await redis.start();
   return redis;
@@ -60,11 +63,11 @@ async function spawnRedis(port: number): Promise<ChildProcess> {
   throw new Error(`redis-server did not start:\n${said}`);
 }
 
-async function dump(port: number): Promise<Map<string, string>> {
+async function ofEveryKey<T>(port: number, read: (client: Redis, key: string) => Promise<T>): Promise<Map<string, T>> {
   const client = new Redis(port);
   try {
     const keys = await client.keys("*");
-    return new Map(await Promise.all(keys.map(async (key) => [key, (await client.get(key)) ?? ""] as const)));
+    return new Map(await Promise.all(keys.map(async (key) => [key, await read(client, key)] as const)));
   } finally {
     client.disconnect();
   }

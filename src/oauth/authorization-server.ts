@@ -1,0 +1,163 @@
+import { createHash } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { JWK } from "jose";
+import { Provider, errors, type InteractionResults } from "oidc-provider";
+import { Refusal, reason } from "../flow/errors.ts";
+import type { Identity } from "../flow/identity.ts";
+import type { KeyValueStore, Log } from "../flow/ports.ts";
+import { adapterFactory, interactionKey, LONGEST_LIFE } from "./adapter.ts";
+import { cookies, fixOrigin, withoutSessionCookie } from "./browser.ts";
+import { renderError, watchFailures, type ErrorPage } from "./failures.ts";
+import { Grants, type ReusedGrant } from "./grants.ts";
+import { CREDENTIALS_SCOPE, policy } from "./policy.ts";
+
+export interface AuthorizationServerOptions {
+  /** `BASE/oauth`. */
+  readonly issuer: string;
+  /** Sealed: what it holds opens sessions. */
+  readonly store: KeyValueStore;
+  /** Private keys for ID tokens, each with its `alg`; the first signs, all are published. */
+  readonly signingKeys: readonly JWK[];
+  /** The first signs cookies, all verify them. */
+  readonly cookieKeys: readonly string[];
+  readonly signInMaxAgeSeconds: number;
+  /** A code or refresh token was used twice, and its grant was ended; called once for each such grant. */
+  readonly onGrantReused: (grant: ReusedGrant) => Promise<void>;
+  /** The HTML that a browser is shown where a request can't be answered; left out: plain text. */
+  readonly errorPage?: ErrorPage;
+  readonly log: Log;
+}
+
+/** The live grant behind an access token. */
+interface LiveGrant {
+  readonly grantId: string;
+  readonly clientId: string;
+  readonly identity: Identity;
+}
+
+interface PendingApproval {
+  readonly uid: string;
+  readonly clientName: string;
+  readonly redirectUri: string;
+}
+
+interface AuthorizationServer {
+  readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
+  pendingApproval(req: IncomingMessage, res: ServerResponse): Promise<PendingApproval | undefined>;
+  approve(req: IncomingMessage, res: ServerResponse, identity: Identity): Promise<string>;
+  decline(req: IncomingMessage, res: ServerResponse): Promise<string>;
+  grantOf(accessToken: string): Promise<LiveGrant | undefined>;
+}
+
+type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
+
+/**
+ * The OAuth 2.0 authorization server for the command line, on oidc-provider, to be mounted at the issuer's path (its
+ * contract: src/http/authorization-server.ts). Every authorization request goes to `ISSUER/approve/UID`, a page that is
+ * not in here: it ends by {@link AuthorizationServer.approve} or decline. No body parser may run before `handle`.
+ */
+export function createAuthorizationServer(options: AuthorizationServerOptions): AuthorizationServer {
+  const { store, log, signInMaxAgeSeconds } = options;
+  const grants = new Grants(store, { longestLifeSeconds: signInMaxAgeSeconds, onReused: options.onGrantReused, log });
+  const provider = createProvider(options, grants);
+  const serve = provider.callback();
+
+  async function openInteraction(req: IncomingMessage, res: ServerResponse): Promise<Interaction | undefined> {
+    try {
+      const interaction = await provider.interactionDetails(req, res);
+      const answered = interaction.result !== undefined;
+      return answered || interaction.uid !== approvalUid(req) ? undefined : interaction;
+    } catch (error) {
+      if (error instanceof errors.SessionNotFound) return undefined;
+      throw error;
+    }
+  }
+
+  /** Of two answers to one request, also at the same moment, exactly one is taken. */
+  async function answer(
+    req: IncomingMessage,
+    res: ServerResponse,
+    result: (interaction: Interaction) => Promise<InteractionResults>,
+  ): Promise<string> {
+    const interaction = await openInteraction(req, res);
+    if (interaction === undefined) throw new Refusal("approval_unknown", "no approval is pending in this browser");
+    const first = await store.add(`${interactionKey(interaction.uid)}:answered`, "answered", LONGEST_LIFE.interaction);
+    if (!first) throw new Refusal("approval_unknown", "the approval was answered already");
+    return provider.interactionResult(req, res, await result(interaction), { mergeWithLastSubmission: false });
+  }
+
+  return {
+    handle: (req, res) => void serve(req, res),
+
+    async pendingApproval(req, res) {
+      const interaction = await openInteraction(req, res);
+      if (interaction === undefined) return undefined;
+      const { client_id: clientId, redirect_uri: redirectUri } = interaction.params;
+      const client = await provider.Client.find(String(clientId));
+      return {
+        uid: interaction.uid,
+        clientName: client?.clientName ?? String(clientId),
+        redirectUri: String(redirectUri),
+      };
+    },
+
+    approve: (req, res, identity) =>
+      answer(req, res, async ({ params }) => {
+        const signedInAt = Math.floor(identity.signedInAt / 1000);
+        const ends = signedInAt + signInMaxAgeSeconds;
+        const secondsLeft = ends - Math.floor(Date.now() / 1000);
+        if (secondsLeft <= 0) throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
+        const accountId = accountIdOf(identity);
+        const clientId = String(params["client_id"]);
+        const grant = new provider.Grant({ accountId, clientId });
+        grant.exp = ends;
+        grant.addOIDCScope(String(params["scope"]));
+        const grantId = await grant.save();
+        await grants.keepSubject(grantId, { clientId, identity }, secondsLeft);
+        return { login: { accountId, ts: signedInAt, remember: false }, consent: { grantId } };
+      }),
+
+    decline: (req, res) =>
+      answer(req, res, () =>
+        Promise.resolve({ error: "access_denied", error_description: reason("approval_declined").sentence }),
+      ),
+
+    async grantOf(accessToken) {
+      const token = await provider.AccessToken.find(accessToken);
+      if (token?.grantId === undefined || !token.isValid || !token.scopes.has(CREDENTIALS_SCOPE)) return undefined;
+      const subject = await grants.subjectOf(token.grantId);
+      return subject && { grantId: token.grantId, ...subject };
+    },
+  };
+}
+
+function createProvider(options: AuthorizationServerOptions, grants: Grants): Provider {
+  const { issuer, store, signingKeys, cookieKeys, signInMaxAgeSeconds, log } = options;
+  const signingAlgorithm = signingKeys[0]?.alg === "RS256" ? "RS256" : "ES256";
+  const path = new URL(issuer).pathname;
+  const provider = new Provider(issuer, {
+    ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds }),
+    adapter: adapterFactory(store, grants),
+    jwks: { keys: [...signingKeys] },
+    cookies: cookies(issuer, cookieKeys),
+    interactions: { url: (_ctx, interaction) => `${path}/approve/${interaction.uid}` },
+    renderError: renderError(options.errorPage),
+  });
+  fixOrigin(provider, issuer);
+  withoutSessionCookie(provider);
+  watchFailures(provider, log);
+  return provider;
+}
+
+/** The approval that the address names: `/oauth/approve/UID`. */
+function approvalUid(req: IncomingMessage & { originalUrl?: string }): string | undefined {
+  return /\/approve\/([\w-]+)/.exec(req.originalUrl ?? req.url ?? "")?.[1];
+}
+
+/** `sub` of the ID token: opaque, and one for each (directory, subject). */
+function accountIdOf(identity: Identity): string {
+  const hash = createHash("sha256");
+  // A length before each part keeps ("a", "bc") and ("ab", "c") apart.
+  for (const part of [identity.directory, identity.subject]) hash.update(`${Buffer.byteLength(part)}:${part}`);
+  return hash.digest("base64url");
+}
