@@ -1,0 +1,147 @@
+import { createServer as createHttpServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { federationSigner } from "./aws/federation-token.ts";
+import { issuerDocuments } from "./aws/issuer-documents.ts";
+import { keySigner } from "./aws/signer.ts";
+import { stsClient } from "./aws/sts.ts";
+import type { Config } from "./config/config.ts";
+import { Exchanges } from "./flow/exchange.ts";
+import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
+import type { Log } from "./flow/ports.ts";
+import { personFacts, recordRefusal } from "./flow/sign-in.ts";
+import { claimsRead } from "./flow/tags.ts";
+import { createServer } from "./http/server.ts";
+import { loginStates } from "./idp/login-state.ts";
+import { oidcClient } from "./idp/oidc.ts";
+import { OidcStrategy } from "./idp/strategy.ts";
+import { openKeys } from "./keys/key-file.ts";
+import { openLedger, type Ledger } from "./ledger/ledger.ts";
+import { createAuthorizationServer } from "./oauth/authorization-server.ts";
+import type { ReusedGrant } from "./oauth/grants.ts";
+import { memoryStore } from "./store/memory.ts";
+import { redisStore } from "./store/redis.ts";
+import { sealed } from "./store/sealed.ts";
+
+export interface Broker {
+  /** Where it listens: the port of `listen`, or the one given where that is 0. */
+  readonly port: number;
+  /** Takes no new requests, finishes those under way, then closes what they used. */
+  close(): Promise<void>;
+}
+
+/**
+ * A running broker: the one place where the parts are joined. Rejects where the state directory, the ledger or the
+ * address can't be had. An identity provider, STS or Redis that is down doesn't stop the start: what needs it is
+ * refused until it is back. `now`: epoch milliseconds.
+ */
+export async function startBroker(config: Config, log: Log, now: () => number = Date.now): Promise<Broker> {
+  const { aws, baseUrl, stateDir } = config;
+  const { host: origin } = new URL(baseUrl);
+  const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
+  const ledger = await openLedger({ file: join(stateDir, "ledger.db"), checkpointKey: keys.checkpoint, log, now });
+  const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
+  const store = sealed(redis ?? memoryStore(now), keys.sealingKey, log);
+
+  const issuer = `${baseUrl}/federation`;
+  const documents = issuerDocuments(issuer, keys.federation.map(keySigner));
+  const signer = keySigner(keys.federation[0]);
+  const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
+  const ports: IssuePorts = {
+    now,
+    ledger,
+    sign: federationSigner({ signer, documents, audience: aws.audience, now }),
+    assumeRole: sts.assumeRole,
+    exchanges: new Exchanges(),
+  };
+  const settings = issueSettings(config, issuer);
+
+  const authorizationServer = createAuthorizationServer({
+    issuer: `${baseUrl}/oauth`,
+    store,
+    signingKeys: keys.oauth,
+    cookieKeys: keys.cookieKeys,
+    signInMaxAgeSeconds: config.signInMaxAgeSeconds,
+    onGrantReused: (grant) => recordReuse(ledger, grant),
+    log,
+  });
+  const app = createServer({
+    config,
+    store,
+    ledger,
+    strategies: signInStrategies(config, loginStates(store, now), now),
+    authorizationServer,
+    decide: (identity) => decide(ports, settings, identity),
+    issue: (request) => issueCredentials(ports, settings, request),
+    documents,
+    cookieKeys: keys.cookieKeys,
+    log,
+    now,
+  });
+  const server = createHttpServer(app);
+  await listening(server, config.listen);
+  await ledger.append({ type: "config.changed", mappingVersion: settings.mapping.version, actor: "start" });
+
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      await closed(server);
+      await ledger.close();
+      await redis?.close();
+      sts.close();
+    },
+  };
+}
+
+async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant): Promise<void> {
+  await recordRefusal(ledger, {
+    type: "grant.reused",
+    client: clientId,
+    ...(identity && personFacts(identity)),
+    outcome: "refused",
+    reason: "grant_reused",
+  });
+}
+
+function issueSettings({ aws, mapping, providers, signInMaxAgeSeconds }: Config, issuer: string): IssueSettings {
+  return {
+    mapping,
+    issuer,
+    audience: aws.audience,
+    roleArn: aws.roleArn,
+    transitiveTags: aws.transitiveTags,
+    sessionDurationSeconds: aws.sessionDurationSeconds,
+    signInMaxAgeSeconds,
+    claimsMaxAgeSeconds: Object.fromEntries(providers.map(({ id, claimsMaxAgeSeconds }) => [id, claimsMaxAgeSeconds])),
+  };
+}
+
+function signInStrategies(config: Config, states: ReturnType<typeof loginStates>, now: () => number): OidcStrategy[] {
+  const { providers, mapping, baseUrl, environment } = config;
+  return providers.map((provider) => {
+    const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
+    const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });
+    const paths = (): Set<string> => claimsRead(mapping, provider.id);
+    return new OidcStrategy({ client, provider, loginStates: states, paths, now });
+  });
+}
+
+function listening(server: Server, address: Config["listen"]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(address, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.close((error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+    server.closeIdleConnections();
+  });
+}

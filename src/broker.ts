@@ -1,0 +1,168 @@
+#!/usr/bin/env node
+import { join, resolve } from "node:path";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
+import type { OperatorIo } from "./operator/check.ts";
+import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
+
+/** The operators' program: parses, and runs one command. Each is loaded when it is asked for, and not before. */
+
+const stop = new AbortController();
+const io: OperatorIo & { readonly signal: AbortSignal } = {
+  env: process.env,
+  signal: stop.signal,
+  out: (text) => written(process.stdout, text),
+  err: (text) => written(process.stderr, text),
+};
+for (const signal of ["SIGTERM", "SIGINT"] as const)
+  process.once(signal, () => {
+    stop.abort();
+  });
+
+const CONFIG = ["--config <file>", "the configuration", fromHere, fromHere("rolecall.yaml")] as const;
+const JSON_OUTPUT = ["--json", "print JSON, for programs"] as const;
+
+const program = new Command("rolecall-broker")
+  .description("Company sign-in to short-lived, tagged AWS credentials: the broker, and its operators' commands.")
+  .showHelpAfterError("hint: rolecall-broker --help")
+  .exitOverride()
+  .addHelpText(
+    "after",
+    `
+Examples:
+  rolecall-broker check --config rolecall.yaml
+  rolecall-broker explain --provider okta --claims claims.json
+  rolecall-broker template aws/role > role.yaml
+  rolecall-broker serve --config /etc/rolecall/rolecall.yaml
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
+  );
+
+program
+  .command("serve")
+  .description("run the broker until it is told to stop (SIGTERM)")
+  .option(...CONFIG)
+  .addHelpText("after", "\nExample:\n  rolecall-broker serve --config /etc/rolecall/rolecall.yaml")
+  .action(async (options: { config: string }) => {
+    const { serve } = await import("./operator/serve.ts");
+    process.exitCode = await serve(options, io, stop.signal);
+  });
+
+program
+  .command("check")
+  .description("read the configuration and name every fault at once")
+  .option(...CONFIG)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker check --config rolecall.yaml --json")
+  .action(async (options: { config: string; json?: true }) => {
+    const { check } = await import("./operator/check.ts");
+    process.exitCode = await check({ json: false, ...options }, io);
+  });
+
+program
+  .command("explain")
+  .description("show what somebody with these claims would be given, and why; exit 1 where they would be refused")
+  .option(...CONFIG)
+  .requiredOption("--provider <id>", "the provider that sends the claims")
+  .requiredOption("--claims <file>", "a JSON object of claims as the provider sends them", fromHere)
+  .option(...JSON_OUTPUT)
+  .addHelpText(
+    "after",
+    "\nExample:\n  rolecall-broker explain --config examples/okta.yaml --provider okta --claims examples/claims/okta.json",
+  )
+  .action(async (options: { config: string; provider: string; claims: string; json?: true }) => {
+    const { explain } = await import("./operator/explain.ts");
+    process.exitCode = await explain({ json: false, ...options }, io);
+  });
+
+program
+  .command("template")
+  .description("print a template for AWS, filled in from the configuration")
+  .argument("<name>", "aws/role")
+  .option(...CONFIG)
+  .addHelpText("after", "\nExample:\n  rolecall-broker template aws/role --config rolecall.yaml > role.yaml")
+  .action(async (name: string, options: { config: string }) => {
+    const { printTemplate } = await import("./operator/template.ts");
+    process.exitCode = await printTemplate(name, options, io);
+  });
+
+const audit = program.command("audit").description("the record: checked, taken away, followed");
+
+audit
+  .command("verify")
+  .description("recompute the whole record; exit 1 and the first bad row where it does not hold")
+  .option(...CONFIG)
+  .option("--checkpoint <file...>", "a checkpoint that was kept elsewhere: proves that nothing up to it is missing")
+  .option("--key <verifier key>", "the checkpoints' public key; left out: that of keys.json in stateDir")
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker audit verify --checkpoint kept-elsewhere.txt")
+  .action(async (options: { config: string; checkpoint?: string[]; key?: string; json?: true }) => {
+    const { auditVerify } = await import("./operator/audit.ts");
+    const { checkpoint: files = [], config, key, ...rest } = options;
+    const checkpointFiles = files.map(fromHere);
+    process.exitCode = await withLedger(config, async ({ ledgerFile, checkpointKey }) => {
+      const checkpointPublicKey = key ?? (await checkpointKey());
+      return auditVerify({ ledgerFile, checkpointPublicKey, checkpointFiles, ...rest }, io);
+    });
+  });
+
+audit
+  .command("export")
+  .description("write every entry with its personal data, oldest first")
+  .option(...CONFIG)
+  .option("--format <format>", "jsonl or csv", oneOf("jsonl", "csv"), "jsonl")
+  .addHelpText("after", "\nExample:\n  rolecall-broker audit export --format csv > ledger.csv")
+  .action(async ({ config, format }: { config: string; format: "jsonl" | "csv" }) => {
+    const { auditExport } = await import("./operator/audit.ts");
+    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditExport({ ledgerFile, format }, io));
+  });
+
+audit
+  .command("tail")
+  .description("show the last entries, then each new one")
+  .option(...CONFIG)
+  .option("--lines <count>", "entries to begin with", wholeNumber, 10)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker audit tail --lines 100 --json")
+  .action(async ({ config, ...rest }: { config: string; lines: number; json?: true }) => {
+    const { auditTail } = await import("./operator/audit.ts");
+    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditTail({ ledgerFile, ...rest }, io));
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // commander has said it already; help is an error of exit code 0 to it.
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
+
+async function withLedger(config: string, work: (ledger: ConfiguredLedger) => Promise<number>): Promise<number> {
+  const { withConfiguredLedger } = await import("./operator/configured-ledger.ts");
+  return withConfiguredLedger(config, io, work);
+}
+
+/** Paths count from where the user stands, also when npm has gone to the checkout's root (INIT_CWD). */
+function fromHere(path: string): string {
+  return resolve(join(process.env["INIT_CWD"] ?? "", "."), path);
+}
+
+function oneOf(...choices: string[]): (text: string) => string {
+  return (text) => {
+    if (choices.includes(text)) return text;
+    throw new InvalidArgumentError(`It must be ${choices.join(" or ")}.`);
+  };
+}
+
+function wholeNumber(text: string): number {
+  if (/^\d{1,6}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("It must be a whole number.");
+}
+
+/** Resolves when the stream takes more: a record of millions of rows must not pile up in memory. */
+function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise((done) =>
+    stream.write(text, () => {
+      done();
+    }),
+  );
+}

@@ -1,0 +1,39 @@
+import { createPublicKey } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ConfigError } from "../config/config-error.ts";
+import { loadConfigWithoutSecrets } from "../config/load.ts";
+import { importKeys, readKeyFile } from "../keys/key-format.ts";
+import type { CheckpointVerifier } from "../ledger/checkpoint.ts";
+import { printFaults, type OperatorIo } from "./check.ts";
+
+/** Where the configured broker keeps its record. */
+export interface ConfiguredLedger {
+  readonly ledgerFile: string;
+  /** Of keys.json; rejects with an Error that says why it can't be had. */
+  checkpointKey(): Promise<CheckpointVerifier>;
+}
+
+/** What `work` makes of the ledger that the configuration in `file` names; 1, and the faults told, where it names none. */
+export async function withConfiguredLedger(
+  file: string,
+  io: OperatorIo,
+  work: (ledger: ConfiguredLedger) => Promise<number>,
+): Promise<number> {
+  try {
+    const { stateDir } = loadConfigWithoutSecrets(file);
+    return await work({
+      ledgerFile: join(stateDir, "ledger.db"),
+      checkpointKey: () => checkpointKeyIn(join(stateDir, "keys.json")),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    printFaults(file, error, io);
+    return 1;
+  }
+}
+
+async function checkpointKeyIn(path: string): Promise<CheckpointVerifier> {
+  const { checkpoint } = await importKeys(readKeyFile(await readFile(path, "utf8")));
+  return { name: checkpoint.name, publicKey: createPublicKey(checkpoint.privateKey) };
+}

@@ -1,0 +1,84 @@
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { startBroker } from "../app.ts";
+import type { Config } from "../config/config.ts";
+import { loadConfig } from "../config/load.ts";
+import type { Log } from "../flow/ports.ts";
+import { template } from "../operator/template.ts";
+import { writeDemoConfig } from "./demo-config.ts";
+import { startIdentityProviders, type StandInId, type StandInProvider } from "./idp.ts";
+import { startSts, type SandboxSts } from "./sts.ts";
+
+/** A port each; 0: any that is free. */
+export interface SandboxPorts {
+  readonly broker: number;
+  readonly aws: number;
+  readonly okta: number;
+  readonly entra: number;
+  readonly auth0: number;
+}
+
+/** Everything between a sign-in and AWS, on this machine: three identity providers, a broker, STS and Bedrock. */
+export interface Sandbox {
+  readonly config: Config;
+  readonly configFile: string;
+  readonly providers: readonly StandInProvider[];
+  readonly aws: SandboxSts;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts them all, with the broker on its embedded defaults (memory, SQLite) in `folder`. The identity providers are
+ * on `localhost` and the broker on `127.0.0.1`, so that they are two sites to a browser.
+ */
+export async function startSandbox(options: {
+  readonly folder: string;
+  readonly ports: SandboxPorts;
+  readonly log: Log;
+}): Promise<Sandbox> {
+  const { folder, ports, log } = options;
+  const port = ports.broker === 0 ? await freePort() : ports.broker;
+  const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
+  const baseUrl = `http://127.0.0.1:${port}`;
+  const standIn = (id: StandInId): { redirectUris: string[]; port: number } => ({
+    redirectUris: [`${baseUrl}/login/${id}/callback`],
+    port: ports[id],
+  });
+  const running: { close(): Promise<void> }[] = [];
+  const close = async (): Promise<void> => {
+    for (const part of running.reverse()) await part.close();
+  };
+  try {
+    const { okta, entra, auth0 } = await startIdentityProviders({
+      okta: standIn("okta"),
+      entra: standIn("entra"),
+      auth0: standIn("auth0"),
+    });
+    const providers = [okta, entra, auth0];
+    running.push(...providers);
+    const stsEndpoint = `http://127.0.0.1:${awsPort}`;
+    const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers });
+    const config = loadConfig(configFile, {});
+    const aws = await startSts({ trust: template("aws/role", config), port: awsPort });
+    running.push(aws);
+    running.push(await startBroker(config, log));
+    return { config, configFile, providers, aws, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** The record of a sandbox whose files are in `folder`. */
+export function ledgerFileIn(folder: string): string {
+  return join(folder, "ledger.db");
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
