@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { ServerResponse } from "node:http";
 import type { Request, RequestHandler, Response } from "express";
 import helmet from "helmet";
 import { Refusal } from "../flow/errors.ts";
@@ -16,8 +17,8 @@ export const numberRequests: RequestHandler = (_req, res, next) => {
 };
 
 /** The request's ID (a UUID), as {@link numberRequests} gave it. */
-export function requestIdOf(res: Response): string {
-  return String(res.locals["requestId"]);
+export function requestIdOf(res: ServerResponse): string {
+  return String(res.getHeader("x-request-id"));
 }
 
 /** Where this browser's request came from, for the record. The address is the proxy's word as far as `trustProxy` goes. */
@@ -87,7 +88,7 @@ export function requireSameOrigin(req: Request, baseUrl: string): void {
 }
 
 /** Segments of unreserved characters (RFC 3986, 2.3) that don't begin with a dot, and a query without encodings. */
-const LOCAL_PATH = /^\/(?:[\w~-][\w.~-]*(?:\/[\w~-][\w.~-]*)*)?(?:\?[\w.~=&-]*)?$/;
+const LOCAL_PATH = /^\/(?:[\w~-][\w.~-]*(?:\/[\w~-][\w.~-]*)*)?(?:\?[\w.~=&-]+)?$/;
 
 /** `next` where it is the address of a page here, and `/` for anything else: no host, no encoding, no backslash. */
 export function localPath(next: unknown): string {

@@ -63,7 +63,7 @@ function accountPage(config: Config, standing: SignedIn): AccountPage {
     credentialsLast: inWords(config.aws.sessionDurationSeconds),
     decision: decisionOf(config, standing, provider),
     trace: trace.map(traceLine),
-    commands: `rolecall configure --profile bedrock --broker ${config.baseUrl}\nrolecall login`,
+    commands: `rolecall configure --broker ${config.baseUrl} --profile bedrock --region ${config.aws.region}\nrolecall login`,
     profile: [
       "[profile bedrock]",
       `region = ${config.aws.region}`,

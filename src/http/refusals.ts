@@ -1,9 +1,15 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { requestIdOf } from "./guard.ts";
 import type { Pages } from "./pages.ts";
 import { printable } from "./printable.ts";
+
+/** The page of a refusal, for the authorization server's own errors. */
+export function refusalPage(pages: Pages): (refusal: Refusal, req: IncomingMessage, res: ServerResponse) => string {
+  return (refusal, _req, res) => pages.refusal({ code: refusal.code, requestId: requestIdOf(res) });
+}
 
 /** What nobody answered. */
 export const notFound: RequestHandler = () => {
@@ -15,6 +21,7 @@ export const notFound: RequestHandler = () => {
  * is logged with its stack and shown as `internal_error`.
  */
 export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
+  const page = refusalPage(pages);
   return (error: unknown, req, res, next) => {
     const refusal = refusalOf(error);
     logRefusal(log, refusal, req, res);
@@ -27,7 +34,7 @@ export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
     res
       .status(status)
       .type("html")
-      .send(pages.refusal({ code: refusal.code, requestId: requestIdOf(res) }));
+      .send(page(refusal, req, res));
   };
 }
 

@@ -2,11 +2,18 @@ import { randomBytes } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import passport, { type AuthenticateOptions, type Strategy } from "passport";
 import type { Config, ProviderConfig } from "../config/config.ts";
-import { Refusal } from "../flow/errors.ts";
+import { Refusal, asRefusal } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { Caller, LedgerPort, Log } from "../flow/ports.ts";
-import { SignInRefusal, callerFacts, completeSignIn, personFacts, recordDeniedSignIn } from "../flow/sign-in.ts";
-import { callerOf, isHttps, localPath } from "./guard.ts";
+import {
+  SignInRefusal,
+  callerFacts,
+  completeSignIn,
+  personFacts,
+  recordDeniedSignIn,
+  recordRefusal,
+} from "../flow/sign-in.ts";
+import { callerOf, isHttps, localPath, requireSameOrigin } from "./guard.ts";
 import { cookieAttributes, endSession, requireSecureChannel, startSession } from "./sessions.ts";
 
 /** The strategies, as passport holds them. */
@@ -62,20 +69,21 @@ export function signOut(parts: Pick<SignInParts, "config" | "ledger" | "log">): 
   const { config, ledger, log } = parts;
   return async (req, res) => {
     const { identity } = req.session;
-    if (identity !== undefined) {
-      const caller = callerOf(req, res);
-      await endSession(req, res, config.baseUrl);
-      try {
-        const facts = { ...callerFacts(caller), ...personFacts(identity) };
-        await ledger.append({ type: "session.ended", ...facts, outcome: "success" });
-      } catch (error) {
-        // Somebody who wants out gets out.
-        if (!(error instanceof Refusal)) throw error;
-        log.error(
-          { requestId: caller.requestId, code: error.code },
-          "a session ended that the ledger could not record",
-        );
-      }
+    const caller = callerOf(req, res);
+    const event = { type: "session.ended", ...callerFacts(caller), ...(identity && personFacts(identity)) } as const;
+    try {
+      requireSameOrigin(req, config.baseUrl);
+      if (identity !== undefined) await endSession(req, res, config.baseUrl);
+    } catch (error) {
+      const reason = asRefusal(error).code;
+      if (identity !== undefined) await recordRefusal(ledger, { ...event, outcome: "refused", reason });
+      throw error;
+    }
+    try {
+      if (identity !== undefined) await ledger.append({ ...event, outcome: "success" });
+    } catch (error) {
+      // Somebody who wants out gets out.
+      log.error({ requestId: caller.requestId, code: asRefusal(error).code }, "the end of a session is not recorded");
     }
     res.redirect(303, "/?signed-out");
   };

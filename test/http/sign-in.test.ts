@@ -29,7 +29,7 @@ describe("signing in", () => {
     expect(page).toContain("arn:aws:sts::111122223333:assumed-role/BedrockShared/jane@acme.example");
     expect(page).toContain("iamPrincipal/team");
     expect(page).toContain("cc-1042");
-    expect(page).toContain(`--broker ${web.url}`);
+    expect(page.replaceAll(/<[^>]+>/g, "")).toContain(`rolecall configure --broker ${web.url} `);
     expect(types(web)).toEqual(["identity.bound", "login.succeeded"]);
   });
 
