@@ -59,8 +59,10 @@ async function signIn(broker: string, options: { browser: boolean; timeout: numb
   const listener = await listenOnLoopback();
   try {
     const request = await beginSignIn(broker, listener.redirectUri);
-    await sendToBrowser(request.url, options.browser);
-    const answer = await withinTime(listener.answerTo(request.state), options.timeout);
+    const [answer] = await Promise.all([
+      withinTime(listener.answerTo(request.state), options.timeout),
+      sendToBrowser(request.url, options.browser),
+    ]);
     return await redeemAndShow(answer, (url) => request.redeem(url));
   } finally {
     listener.close();

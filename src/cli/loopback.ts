@@ -17,7 +17,8 @@ export interface LoopbackListener {
 }
 
 export async function listenOnLoopback(): Promise<LoopbackListener> {
-  const server = createServer();
+  // Connections that a browser opens in advance must not keep the program running.
+  const server = createServer().on("connection", (socket) => socket.unref());
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject).listen(0, "127.0.0.1", resolve);
   });
@@ -25,10 +26,7 @@ export async function listenOnLoopback(): Promise<LoopbackListener> {
   return {
     redirectUri: `${origin}/callback`,
     answerTo: (state) => waitForAnswer(server, origin, state),
-    close: () => {
-      server.close();
-      server.closeIdleConnections();
-    },
+    close: () => void server.close(),
   };
 }
 
