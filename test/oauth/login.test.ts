@@ -43,6 +43,7 @@ beforeEach(() => {
 describe("a sign-in of the command line", () => {
   it("goes through with a stock OpenID client, from discovery to a refresh", async () => {
     const config = await oidc.discovery(new URL(of.issuer), "rolecall-cli", undefined, oidc.None(), {
+      // eslint-disable-next-line @typescript-eslint/no-deprecated -- plain http on loopback, as its own note has it
       execute: [oidc.allowInsecureRequests],
     });
     const verifier = oidc.randomPKCECodeVerifier();

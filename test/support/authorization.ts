@@ -148,14 +148,24 @@ export function target(response: Response): URL {
 }
 
 /** The whole way in a browser of its own, up to the redirect to the command line. */
-export async function approve(of: Authorization, request = loginRequest(), browser = new PathCookies(of.url)) {
+export async function approve(
+  of: Authorization,
+  request = loginRequest(),
+  browser = new PathCookies(of.url),
+): Promise<URL> {
   const page = target(await open(of, browser, request));
   const resume = target(await browser.post(page.href, { decision: "approve" }));
   return target(await browser.get(resume.href));
 }
 
-/** A code that has just been issued, and how to redeem it. */
-export async function newCode(of: Authorization, over: Record<string, string | undefined> = {}) {
+export interface NewCode {
+  readonly code: string;
+  /** Redeems it at the token endpoint, with `changes` to the right request; `undefined` leaves a field out. */
+  readonly redeem: (changes?: Record<string, string | undefined>) => Promise<Answer>;
+}
+
+/** A code that has just been issued. */
+export async function newCode(of: Authorization, over: Record<string, string | undefined> = {}): Promise<NewCode> {
   const request = loginRequest(over);
   const code = (await approve(of, request)).searchParams.get("code") ?? "none";
   const redeem = (changes: Record<string, string | undefined> = {}): Promise<Answer> =>
@@ -198,7 +208,7 @@ export async function token(
   fields: Record<string, string | undefined>,
   endpoint = "token",
 ): Promise<Answer> {
-  const all = { client_id: "rolecall-cli", ...fields };
+  const all: Record<string, string | undefined> = { client_id: "rolecall-cli", ...fields };
   const sent = Object.entries(all).filter((entry): entry is [string, string] => entry[1] !== undefined);
   const response = await fetch(`${of.issuer}/${endpoint}`, { method: "POST", body: new URLSearchParams(sent) });
   const text = await response.text();
