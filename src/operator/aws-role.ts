@@ -72,11 +72,9 @@ function renderRole(config: Config, bound: readonly BoundTag[], unbound: readonl
 }
 
 function boundTags(config: Config): BoundTag[] {
-  return Object.entries(config.tags).flatMap(([key, rule]) => {
-    if (rule.allowed === undefined) return [];
-    const allowed = new Set([...rule.allowed, ...(rule.default === undefined ? [] : [rule.default])]);
-    return allowed.size === 0 ? [] : [{ key, required: rule.required === true, allowed: [...allowed] }];
-  });
+  return Object.entries(config.tags).flatMap(([key, { required = false, allowed = [] }]) =>
+    allowed.length === 0 ? [] : [{ key, required, allowed }],
+  );
 }
 
 function policySizes(text: string): { trust: number; permissions: number } {
