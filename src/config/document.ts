@@ -1,4 +1,4 @@
-import { LineCounter, parseDocument, type YAMLError } from "yaml";
+import { LineCounter, parseDocument, visit, type Document, type YAMLError } from "yaml";
 import type { ConfigFault } from "./config-error.ts";
 
 /**
@@ -13,7 +13,6 @@ const SENTENCES: Partial<Record<YAMLError["code"], string>> = {
   MULTIPLE_DOCS: "the file must hold one YAML document, not several",
   NON_STRING_KEY: "a key must be plain text",
   TAG_RESOLVE_FAILED: "YAML tags (!name) have no meaning here",
-  BAD_ALIAS: "an alias (*name) needs its anchor (&name) further up",
 };
 
 /** Aliases are for sharing a list between rules; more expansions than this are a bomb. */
@@ -29,16 +28,11 @@ export function readDocument(text: string): { value: unknown } | { faults: Confi
     lineCounter: lines,
     prettyErrors: false,
     stringKeys: true,
-    logLevel: "silent",
   });
-  const errors = [...document.errors, ...document.warnings];
-  if (errors.length > 0) {
-    return {
-      faults: errors.map((error) => ({
-        path: "",
-        message: `line ${lines.linePos(error.pos[0]).line}: ${SENTENCES[error.code] ?? "this is not YAML"}`,
-      })),
-    };
+  const faults = [...syntaxFaults(document), ...nodeFaults(document)];
+  if (faults.length > 0) {
+    const message = ({ offset, sentence }: Place): string => `line ${lines.linePos(offset).line}: ${sentence}`;
+    return { faults: faults.map((fault) => ({ path: "", message: message(fault) })) };
   }
   try {
     const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
@@ -48,6 +42,33 @@ export function readDocument(text: string): { value: unknown } | { faults: Confi
   } catch {
     return { faults: [{ path: "", message: `aliases (*name) may stand for ${MAX_ALIASES} values at most` }] };
   }
+}
+
+interface Place {
+  readonly offset: number;
+  readonly sentence: string;
+}
+
+function syntaxFaults({ errors, warnings }: Document.Parsed): Place[] {
+  return [...errors, ...warnings].map(({ code, pos }) => ({
+    offset: pos[0],
+    sentence: SENTENCES[code] ?? "this is not YAML",
+  }));
+}
+
+/** What the library takes and this file doesn't: tags that it knows (!!binary, !!set), aliases of nothing. */
+function nodeFaults(document: Document.Parsed): Place[] {
+  const faults: Place[] = [];
+  const add = (sentence: string, offset = 0): void => void faults.push({ offset, sentence });
+  visit(document, {
+    Alias: (_, node) => {
+      if (!node.resolve(document)) add("an alias (*name) needs its anchor (&name) further up", node.range?.[0]);
+    },
+    Value: (_, node) => {
+      if (node.tag !== undefined) add("YAML tags (!name) have no meaning here", node.range?.[0]);
+    },
+  });
+  return faults;
 }
 
 /** Where a key is named `__proto__`, which the schema's library would pass over without a word. */

@@ -25,7 +25,7 @@ const secretReference = z.union(
 );
 
 const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be lower-case letters, digits and hyphens");
-const url = z.url({ protocol: /^https?$/, error: "must be a URL with https" });
+const url = z.url({ protocol: /^https?$/ });
 const tagValue = z.string();
 
 const provider = z.strictObject({

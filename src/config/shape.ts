@@ -68,6 +68,8 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.origin === "string"
         ? `must have ${issue.maximum} characters at most`
         : `must be ${issue.maximum} at most`;
+    case "invalid_format":
+      return issue.format === "url" ? "must be a URL with https" : undefined;
     default:
       return undefined;
   }
