@@ -4,7 +4,7 @@ import { Refusal } from "../flow/errors.ts";
 import { signCheckpoint, type CheckpointKey } from "./checkpoint.ts";
 import { Draft, isOfRequest, personKey, type Known, type Person } from "./draft.ts";
 import type { LedgerTables } from "./tables.ts";
-import { readSize, readTree, requireContinues, type LogEnd } from "./tree-store.ts";
+import { readEnd, readTree, type LogEnd } from "./tree-store.ts";
 
 /** One caller's wish; all that wait at one moment share a transaction. */
 export type WriteRequest =
@@ -27,17 +27,15 @@ export interface BatchResult {
 
 /**
  * Carries out `requests` in order, inside a transaction that holds the log's lock. One that the rules refuse gets its
- * refusal and the others are written; whatever the database refuses fails the whole batch. Rejects, with nothing
- * written, unless the log continues `end`, the last row that this process has written or seen.
+ * refusal and the others are written; whatever the database refuses fails the whole batch.
  */
 export async function writeBatch(
   tx: Transaction<LedgerTables>,
   requests: readonly WriteRequest[],
-  end: LogEnd | undefined,
   now: number,
 ): Promise<BatchResult> {
-  await requireContinues(tx, end);
-  const size = await readSize(tx);
+  const end = await readEnd(tx);
+  const size = end?.seq ?? 0;
   const draft = new Draft(await readTree(tx, size), await readKnown(tx, requests), now);
   const results: WriteResult[] = [];
   for (const request of requests) results.push(await attempt(tx, draft, request));

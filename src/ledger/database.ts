@@ -1,14 +1,16 @@
 import type { Transaction } from "kysely";
 import type { LedgerReader, LedgerTables } from "./tables.ts";
+import type { LogEnd } from "./tree-store.ts";
 
 /** What the ledger needs from a database; everything else is written once, over Kysely. */
 export interface LedgerDatabase {
   /**
    * Runs `work` in one durable transaction that holds the log's lock, so that nobody else, in any process, appends
-   * meanwhile; what `work` reads is the newest. Rejects, with nothing written, where the database can't be written.
+   * meanwhile; what `work` reads is the newest. Rejects, with nothing written, where the database can't be written,
+   * or where the log in it does not continue `end`.
    */
-  write<T>(work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T>;
-  /** Reads beside the writer, and sees what has been committed. */
+  write<T>(end: LogEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T>;
+  /** Reads beside the writer, and sees what has been committed. Not to be kept: it may be another one next time. */
   readonly reader: LedgerReader;
   close(): Promise<void>;
 }

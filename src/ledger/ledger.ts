@@ -5,6 +5,7 @@ import type { CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
 import { openSqlite } from "./sqlite.ts";
 import { Sweep } from "./sweep.ts";
+import type { LedgerReader } from "./tables.ts";
 import type { LogEnd } from "./tree-store.ts";
 import { WriteQueue } from "./write-queue.ts";
 
@@ -62,7 +63,7 @@ class RunningLedger implements Ledger {
   readonly #now: () => number;
   readonly #deadlineMs: number;
   readonly #queue: WriteQueue;
-  readonly #sweep: Sweep;
+  readonly #sweep = new Sweep();
   /** The last row that this process wrote: the log must go on from there. */
   #end: LogEnd | undefined;
   #rowsSinceCheckpoint = 0;
@@ -77,7 +78,6 @@ class RunningLedger implements Ledger {
     this.#now = now;
     this.#deadlineMs = deadlineMs;
     this.#queue = new WriteQueue((requests) => this.#write(requests), deadlineMs);
-    this.#sweep = new Sweep(database.reader);
   }
 
   async start(): Promise<void> {
@@ -96,8 +96,8 @@ class RunningLedger implements Ledger {
 
   async sessionNameOf(person: { directory: string; subject: string }): Promise<string | undefined> {
     requireStorable(person);
-    const row = await this.#read(
-      this.#database.reader
+    const row = await this.#read((reader) =>
+      reader
         .selectFrom("people")
         .select("session_name")
         .where("directory", "=", person.directory)
@@ -117,7 +117,7 @@ class RunningLedger implements Ledger {
   }
 
   async sweep(): Promise<number> {
-    const due = await this.#read(this.#sweep.due(this.#now()));
+    const due = await this.#read((reader) => this.#sweep.due(reader, this.#now()));
     const closed = await Promise.allSettled(due.map((event) => this.append(event)));
     return closed.filter(({ status }) => status === "fulfilled").length;
   }
@@ -155,7 +155,7 @@ class RunningLedger implements Ledger {
 
   async #write(requests: readonly WriteRequest[]): Promise<readonly WriteResult[]> {
     try {
-      const batch = await this.#database.write((tx) => writeBatch(tx, requests, this.#end, this.#now()));
+      const batch = await this.#database.write(this.#end, (tx) => writeBatch(tx, requests, this.#now()));
       this.#end = batch.end;
       this.#tellMended();
       this.#countRows(batch.added);
@@ -173,16 +173,21 @@ class RunningLedger implements Ledger {
     this.checkpoint().catch(() => undefined);
   }
 
-  /** Reads have the same deadline as writes. */
-  async #read<T>(query: Promise<T>): Promise<T> {
+  /**
+   * Reads have the same deadline as writes. Where one fails, the writer has a look, since it is the one that can go
+   * over to a file that was restored; then it is tried once more.
+   */
+  async #read<T>(query: (reader: LedgerReader) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new Refusal("ledger_unavailable", "the ledger is closed");
     let timer: NodeJS.Timeout | undefined;
     const deadline = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
         reject(new Error(`no answer within ${this.#deadlineMs} ms`));
       }, this.#deadlineMs);
     });
+    const attempt = async (): Promise<T> => await query(this.#database.reader);
     try {
-      return await Promise.race([query, deadline]);
+      return await Promise.race([attempt().catch(() => this.#submit({ kind: "probe" }).then(attempt)), deadline]);
     } catch (error) {
       throw unavailable("the ledger can't be read", error);
     } finally {

@@ -18,10 +18,13 @@ export class SqliteError extends Error {
   override readonly name = "SqliteError";
   /** Extended result code (sqlite.org/rescode.html), where it was SQLite that failed. */
   readonly errcode: number | undefined;
+  /** Another file lies at the path than the one that was opened. */
+  readonly replaced: boolean;
 
-  constructor(message: string, errcode?: number) {
+  constructor(message: string, errcode?: number, replaced = false) {
     super(message);
     this.errcode = errcode;
+    this.replaced = replaced;
   }
 }
 
@@ -131,7 +134,7 @@ class SqliteThread {
       this.#asked.set(id, (answer) => {
         this.#asked.delete(id);
         if (answer instanceof Error) reject(answer);
-        else if (answer.error) reject(new SqliteError(explain(answer.error), answer.error.errcode));
+        else if (answer.error) reject(asSqliteError(answer.error));
         else resolve(answer);
       });
       worker.postMessage({ ...command, id } satisfies WorkerRequest);
@@ -179,7 +182,7 @@ const SENTENCES: Readonly<Record<number, string>> = {
   26: "the file at the ledger's path is not a ledger",
 };
 
-function explain({ message, errcode }: NonNullable<WorkerAnswer["error"]>): string {
+function asSqliteError({ message, errcode, replaced }: NonNullable<WorkerAnswer["error"]>): SqliteError {
   const sentence = errcode === undefined ? undefined : SENTENCES[errcode & 0xff];
-  return sentence === undefined ? message : `${sentence} (SQLite: ${message})`;
+  return new SqliteError(sentence === undefined ? message : `${sentence} (SQLite: ${message})`, errcode, replaced);
 }

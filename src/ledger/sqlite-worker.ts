@@ -26,7 +26,12 @@ export interface WorkerAnswer {
   readonly rows?: unknown[];
   /** Rows changed, where the statement was not a query. */
   readonly changes?: number | bigint;
-  readonly error?: { readonly message: string; readonly errcode: number | undefined };
+  readonly error?: {
+    readonly message: string;
+    readonly errcode: number | undefined;
+    /** Another file lies at the path than the one that this thread has open. */
+    readonly replaced: boolean;
+  };
 }
 
 /** SQLite's primary result codes that say nothing against the connection (sqlite.org/rescode.html). */
@@ -36,9 +41,13 @@ const SQLITE_CONSTRAINT = 19;
 
 const { file, readOnly, busyTimeoutMs } = workerData as WorkerSettings;
 
+class Replaced extends Error {}
+
 let connection: DatabaseSync | undefined;
 /** The files as they were when this thread last used them, by which it sees what others did to them. */
 let seen: { readonly file: BigIntStats; readonly wal: BigIntStats | undefined } | undefined;
+/** What the connection has read must not be trusted any more. */
+let stale = false;
 
 parentPort?.on("message", (request: WorkerRequest) => {
   parentPort?.postMessage({ id: request.id, ...answer(request) });
@@ -50,8 +59,8 @@ function answer(command: WorkerCommand): Omit<WorkerAnswer, "id"> {
   } catch (error) {
     const { message, errcode } = error as { message: string; errcode?: number };
     // After anything of SQLite's that is worse than a lock, a full disk or a broken rule, start again from the file.
-    if (errcode !== undefined && ![SQLITE_BUSY, SQLITE_FULL, SQLITE_CONSTRAINT].includes(errcode & 0xff)) close();
-    return { error: { message, errcode } };
+    if (errcode !== undefined && ![SQLITE_BUSY, SQLITE_FULL, SQLITE_CONSTRAINT].includes(errcode & 0xff)) stale = true;
+    return { error: { message, errcode, replaced: error instanceof Replaced } };
   }
 }
 
@@ -63,7 +72,7 @@ function carryOut(command: WorkerCommand): Omit<WorkerAnswer, "id"> {
     case "commit":
       requireOpen().exec("commit");
       // A commit may have moved the write-ahead log into the file: what they look like now is our own doing.
-      seen = { file: statFile(), wal: statWal() };
+      seen = { file: statOurFile(), wal: statWal() };
       return {};
     case "rollback":
       if (connection?.isTransaction) connection.exec("rollback");
@@ -83,19 +92,18 @@ function query(db: DatabaseSync, sql: string, parameters: readonly SQLInputValue
 }
 
 /**
- * The connection to the file that lies at the path now. Opened again when another file lies there, or when somebody
- * else wrote to it (another broker's checkpoint, or a hand): pages that were read before must not be trusted then.
+ * The connection to our file at its path. Opened again when somebody else wrote to it (another broker's checkpoint,
+ * or a hand): pages that were read before must not be trusted then.
  */
 function current(): DatabaseSync {
-  const file = statFile();
+  const file = statOurFile();
   if (!readOnly) requireWritable(file);
-  const replaced = seen !== undefined && !isSameFile(seen.file, file);
-  if (seen && !replaced && file.size < seen.file.size) throw new Error("the ledger's file has been cut short");
-  if (replaced || (!readOnly && seen?.file.mtimeNs !== file.mtimeNs)) close();
+  if (seen && file.size < seen.file.size) throw new Error("the ledger's file has been cut short");
+  if (!readOnly && seen?.file.mtimeNs !== file.mtimeNs) stale = true;
   if (connection && seen?.wal && !isSameFile(seen.wal, statWal())) leaveLostWal(connection);
-  connection ??= open(replaced);
+  if (stale || !connection) reopen();
   seen = { file, wal: statWal() };
-  return connection;
+  return requireOpen();
 }
 
 /**
@@ -105,7 +113,18 @@ function current(): DatabaseSync {
 function leaveLostWal(db: DatabaseSync): void {
   const result = readOnly ? undefined : db.prepare("pragma wal_checkpoint(truncate)").get();
   if (result?.["busy"] === 1) throw new Error("the ledger's write-ahead log is missing");
-  close();
+  stale = true;
+}
+
+/**
+ * The new connection comes before the old one goes: the last one to close moves the write-ahead log into the file,
+ * which must not happen to a file that may be damaged.
+ */
+function reopen(): void {
+  const old = connection;
+  connection = open();
+  stale = false;
+  old?.close();
 }
 
 function requireOpen(): DatabaseSync {
@@ -117,11 +136,12 @@ function isSameFile(a: BigIntStats, b: BigIntStats | undefined): boolean {
   return a.dev === b?.dev && a.ino === b.ino;
 }
 
-function statFile(): BigIntStats {
+/** The file at the path, if it is the one that is open. SQLite itself would go on writing to one that was moved away. */
+function statOurFile(): BigIntStats {
   const stats = statSync(file, { bigint: true, throwIfNoEntry: false });
-  // SQLite would go on writing to a file that was moved away, and would make a new one where none is.
   if (!stats) throw new Error("the ledger's file is missing");
   if (!stats.isFile()) throw new Error("what lies at the ledger's path is not a file");
+  if (seen && !isSameFile(seen.file, stats)) throw new Replaced("another file lies at the ledger's path");
   return stats;
 }
 
@@ -142,13 +162,10 @@ function requireWritable(stats: BigIntStats): void {
   }
 }
 
-function open(unknown: boolean): DatabaseSync {
+function open(): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
   try {
     if (!readOnly) db.exec("pragma journal_mode = wal; pragma synchronous = full");
-    // A file that was put there by somebody: is it whole, with the write-ahead log that lies beside it?
-    const faults = unknown ? db.prepare("pragma quick_check(1)").all() : [];
-    if (unknown && faults[0]?.["quick_check"] !== "ok") throw new Error("the file at the ledger's path is damaged");
     return db;
   } catch (error) {
     db.close();

@@ -2,8 +2,9 @@ import { chmod, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Kysely, sql, type Transaction } from "kysely";
 import type { LedgerDatabase } from "./database.ts";
-import { SqliteWorkerDialect } from "./sqlite-dialect.ts";
+import { SqliteError, SqliteWorkerDialect } from "./sqlite-dialect.ts";
 import { createTables, type LedgerReader, type LedgerTables } from "./tables.ts";
+import { requireContinues, type LogEnd } from "./tree-store.ts";
 
 /**
  * The ledger in one SQLite file (WAL, synchronous FULL), made if it isn't there: mode 0600, its folder 0700. A writer
@@ -12,22 +13,82 @@ import { createTables, type LedgerReader, type LedgerTables } from "./tables.ts"
  */
 export async function openSqlite(file: string, busyTimeoutMs: number): Promise<LedgerDatabase> {
   await createFile(file);
-  const writer = connect({ file, readOnly: false, busyTimeoutMs });
-  const reader = connect({ file, readOnly: true, busyTimeoutMs });
-  const database: LedgerDatabase = {
-    reader,
-    write: (work) => writer.transaction().execute(work),
-    close: async () => {
-      await reader.destroy();
-      await writer.destroy();
-    },
-  };
+  const database = new SqliteDatabase(file, busyTimeoutMs);
   try {
-    await database.write(createSqliteTables);
+    await database.write(undefined, createSqliteTables);
     return database;
   } catch (error) {
     await database.close();
     throw error;
+  }
+}
+
+interface Connections {
+  readonly writer: Kysely<LedgerTables>;
+  readonly reader: LedgerReader;
+}
+
+class SqliteDatabase implements LedgerDatabase {
+  readonly #file: string;
+  readonly #busyTimeoutMs: number;
+  /** Undefined while another file lies at the path that does not continue our log. */
+  #open: Connections | undefined;
+
+  constructor(file: string, busyTimeoutMs: number) {
+    this.#file = file;
+    this.#busyTimeoutMs = busyTimeoutMs;
+    this.#open = this.#connect();
+  }
+
+  get reader(): LedgerReader {
+    if (!this.#open) throw new SqliteError("another file lies at the ledger's path");
+    return this.#open.reader;
+  }
+
+  async write<T>(end: LogEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T> {
+    const transact = async (): Promise<T> => {
+      const { writer } = this.#open ?? (await this.#adopt(end));
+      return await writer.transaction().execute(async (tx) => {
+        await requireContinues(tx, end);
+        return await work(tx);
+      });
+    };
+    try {
+      return await transact();
+    } catch (error) {
+      if (!(error instanceof SqliteError && error.replaced)) throw error;
+      await this.close();
+      return await transact();
+    }
+  }
+
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.reader.destroy();
+    await open?.writer.destroy();
+  }
+
+  /**
+   * Takes the file that lies at the path now, if it is whole and continues our log, as a restored copy does. Looked at
+   * read-only, and after our connections to the old file have gone: the old write-ahead log still lies beside it, and a
+   * writer would mix it into a file that it was never part of.
+   */
+  async #adopt(end: LogEnd | undefined): Promise<Connections> {
+    const probe = readSqlite(this.#file);
+    try {
+      const { rows } = await sql<{ quick_check: string }>`pragma quick_check(1)`.execute(probe);
+      if (rows[0]?.quick_check !== "ok") throw new SqliteError("the file at the ledger's path is damaged");
+      await requireContinues(probe, end);
+    } finally {
+      await probe.destroy();
+    }
+    return (this.#open = this.#connect());
+  }
+
+  #connect(): Connections {
+    const settings = { file: this.#file, busyTimeoutMs: this.#busyTimeoutMs };
+    return { writer: connect({ ...settings, readOnly: false }), reader: connect({ ...settings, readOnly: true }) };
   }
 }
 

@@ -15,28 +15,23 @@ const SWEEP_SIZE = 1000;
 
 /** Finds requests that nobody will close, reading each stretch of the log once. */
 export class Sweep {
-  readonly #reader: LedgerReader;
   /** Every request up to this row has its outcome. */
   #closedUpTo = 0;
-
-  constructor(reader: LedgerReader) {
-    this.#reader = reader;
-  }
 
   /**
    * The `credentials.failed` events (reason `outcome_unknown`) that are due at `now` (epoch milliseconds), each with
    * all that its request said.
    */
-  async due(now: number): Promise<AuditEvent[]> {
-    const size = await readSize(this.#reader);
-    const open = await this.#openRequests();
+  async due(db: LedgerReader, now: number): Promise<AuditEvent[]> {
+    const size = await readSize(db);
+    const open = await this.#openRequests(db);
     this.#closedUpTo = (open[0]?.seq ?? size + 1) - 1;
     const cutoff = new Date(now - GIVEN_UP_AFTER).toISOString();
     return open.filter(({ time }) => time < cutoff).map(({ row, record }) => outcomeUnknown(row, record));
   }
 
-  async #openRequests(): Promise<{ seq: number; time: string; row: string; record: string | null }[]> {
-    return this.#reader
+  async #openRequests(db: LedgerReader): Promise<{ seq: number; time: string; row: string; record: string | null }[]> {
+    return await db
       .selectFrom("rows as request")
       .leftJoin("personal", "personal.seq", "request.seq")
       .select(["request.seq", "request.time", "request.row", "personal.record"])

@@ -8,10 +8,19 @@ export interface LogEnd {
   readonly leafHash: string;
 }
 
+/** Where the log ends now; undefined while it is empty. */
+export async function readEnd(db: LedgerReader): Promise<LogEnd | undefined> {
+  return await db
+    .selectFrom("rows")
+    .select(["seq", "leaf_hash as leafHash"])
+    .orderBy("seq", "desc")
+    .limit(1)
+    .executeTakeFirst();
+}
+
 /** How many rows the log has. */
 export async function readSize(db: LedgerReader): Promise<number> {
-  const row = await db.selectFrom("rows").select("seq").orderBy("seq", "desc").limit(1).executeTakeFirst();
-  return row?.seq ?? 0;
+  return (await readEnd(db))?.seq ?? 0;
 }
 
 /**
