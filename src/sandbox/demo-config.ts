@@ -16,12 +16,15 @@ export async function writeDemoConfig(options: {
   readonly port: number;
   readonly stsEndpoint: string;
   readonly providers: readonly StandInProvider[];
+  /** Left out: the in-memory store. */
+  readonly redisUrl?: string | undefined;
 }): Promise<string> {
-  const { folder, baseUrl, port, stsEndpoint, providers } = options;
+  const { folder, baseUrl, port, stsEndpoint, providers, redisUrl } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const { id, clientSecret } of providers) {
     await writeFile(join(folder, `${id}.secret`), `${clientSecret}\n`, { mode: 0o600 });
   }
+  if (redisUrl !== undefined) await writeFile(join(folder, "redis.url"), redisUrl, { mode: 0o600 });
   const config = {
     environment: "development",
     baseUrl,
@@ -64,6 +67,7 @@ export async function writeDemoConfig(options: {
       },
     },
     access: { auditor: [{ provider: "okta", claim: "groups", match: ["security-audit"] }] },
+    ...(redisUrl !== undefined && { redis: { url: { file: "redis.url" } } }),
   };
   await writeFile(
     join(folder, "cost-centres.csv"),

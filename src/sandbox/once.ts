@@ -47,7 +47,7 @@ export async function signInOnce(sandbox: Sandbox, provider: StandInProvider): P
   if (!person) throw new Error(`nobody of ${provider.id} may sign in`);
   const home = await mkdtemp(join(tmpdir(), "rolecall-once-"));
   try {
-    await login(sandbox, home, provider, person);
+    await signInByCommandLine(sandbox, home, provider, person);
     const credentials = await credentialProcess(sandbox, home);
     const arn = await callerIdentity(sandbox, credentials);
     const issued = await requireRecord(sandbox, credentials, arn, person);
@@ -66,7 +66,13 @@ export async function signInOnce(sandbox: Sandbox, provider: StandInProvider): P
   }
 }
 
-async function login({ config }: Sandbox, home: string, provider: StandInProvider, person: Person): Promise<void> {
+/** Signs `person` in by the built command line, whose files go to `home`, and a browser that answers as they would. */
+export async function signInByCommandLine(
+  { config }: Sandbox,
+  home: string,
+  provider: StandInProvider,
+  person: Person,
+): Promise<void> {
   const args = [ROLECALL, "login", "--no-browser", "--broker", config.baseUrl];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"], env: environment(home) });
   const exited = once(child, "exit") as Promise<[number | null]>;

@@ -36,8 +36,12 @@ export async function startSandbox(options: {
   readonly folder: string;
   readonly ports: SandboxPorts;
   readonly log: Log;
+  /** Left out: the in-memory store. */
+  readonly redisUrl?: string;
+  /** Left out: the broker runs in this process. */
+  readonly start?: (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
 }): Promise<Sandbox> {
-  const { folder, ports, log } = options;
+  const { folder, ports, log, redisUrl, start = (config, to) => startBroker(config, to) } = options;
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
@@ -58,11 +62,11 @@ export async function startSandbox(options: {
     const providers = [okta, entra, auth0];
     running.push(...providers);
     const stsEndpoint = `http://127.0.0.1:${awsPort}`;
-    const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers });
+    const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers, redisUrl });
     const config = loadConfig(configFile, {});
     const aws = await startSts({ trust: template("aws/role", config), port: awsPort });
     running.push(aws);
-    running.push(await startBroker(config, log));
+    running.push(await start(config, log, configFile));
     return { config, configFile, providers, aws, close };
   } catch (error) {
     await close();
