@@ -95,8 +95,8 @@ function isolatedClient({ region, endpoint, limits = {} }: StsClientOptions): ST
   });
 }
 
-/** AWS general reference, "AWS STS endpoints". */
-function regionalEndpoint(region: string): string {
+/** Where STS is in `region`; never the global endpoint, which is one region far away (AWS general reference, "AWS STS endpoints"). */
+export function regionalEndpoint(region: string): string {
   return `https://sts.${region}.${region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com"}`;
 }
 

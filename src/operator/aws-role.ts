@@ -36,16 +36,16 @@ export function awsRole(config: Config): string {
   for (let count = tags.length; ; count -= 1) {
     const text = renderRole(config, tags.slice(0, count), tags.slice(count));
     const { trust, permissions } = policySizes(text);
-    if (permissions > ROLE_POLICY) {
-      throw new TemplateError(`aws.models make a policy of ${permissions} characters; IAM allows ${ROLE_POLICY}`);
-    }
+    if (trust > TRUST_POLICY && count > 0) continue;
+    requireSize("the tags make a trust policy", trust, TRUST_POLICY_RAISED);
+    requireSize("aws.models and the required tags make a permission policy", permissions, ROLE_POLICY);
     if (trust <= TRUST_POLICY) return text;
-    if (count > 0) continue;
-    if (trust > TRUST_POLICY_RAISED) {
-      throw new TemplateError(`the tags make a trust policy of ${trust} characters; IAM allows ${TRUST_POLICY_RAISED}`);
-    }
     return `# Needs a higher quota "role trust policy length" in IAM: ${trust} characters.\n${text}`;
   }
+}
+
+function requireSize(what: string, size: number, limit: number): void {
+  if (size > limit) throw new TemplateError(`${what} of ${size} characters; IAM allows ${limit}`);
 }
 
 function renderRole(config: Config, bound: readonly BoundTag[], unbound: readonly BoundTag[]): string {
