@@ -30,7 +30,7 @@ describe("the happy way", () => {
     expect(run.stdout).toContain("jane@acme.example");
     expect(run.stdout).toMatch(/tag cost-centre: +cc-1042/);
     expect(run.stderr).toContain(`${broker.url}/oauth/auth?`);
-    const page = machine.pages().at(-1);
+    const page = (await machine.pages()).at(-1);
     expect(page).toMatchObject({
       status: 200,
       headers: { "cache-control": "no-store", "referrer-policy": "no-referrer" },
@@ -145,7 +145,7 @@ describe("when it does not work", () => {
     expect(run).toMatchObject({ code: 1, stdout: "" });
     expect(run.stderr).toContain("the sign-in was declined");
     expect(run.stderr).not.toContain("\u001b");
-    expect(machine.pages().at(-1)?.status).toBe(400);
+    expect((await machine.pages()).at(-1)?.status).toBe(400);
   });
 
   test("nobody comes: ends by itself with a clear line", async () => {

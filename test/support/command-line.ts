@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from "node:fs";
+import { watch } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -80,8 +81,12 @@ export class Machine {
     return join(this.home, ".rolecall", folder.name, name);
   }
 
-  /** The pages that the browser came by in the last sign-in. */
-  pages(): VisitedPage[] {
+  /** The pages that the browser came by in the first sign-in, once it has seen the last of them. */
+  async pages(): Promise<VisitedPage[]> {
+    const stop = new AbortController();
+    const changes = watch(this.home, { signal: stop.signal });
+    while (!existsSync(this.pagesFile)) await changes[Symbol.asyncIterator]().next();
+    stop.abort();
     return JSON.parse(readFileSync(this.pagesFile, "utf8")) as VisitedPage[];
   }
 }
