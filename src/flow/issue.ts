@@ -58,6 +58,8 @@ export interface Demand {
   readonly queryNames: readonly string[];
   /** Lower case. */
   readonly headerNames: readonly string[];
+  /** Why the body could not be read, where it could not: refused and recorded like any other fault of the request. */
+  readonly unreadable?: Refusal | undefined;
 }
 
 export interface IssuedCredentials {
@@ -172,6 +174,7 @@ const EVERYDAY_HEADER = /^(?:accept|date|expect|from|host|origin|priority|range|
  * is refused, so that nobody believes it had worked (law 2).
  */
 function readDemand(demand: Demand, settings: IssueSettings): number {
+  if (demand.unreadable) throw demand.unreadable;
   const tagKeys = new Set(settings.mapping.tags.map((tag) => tag.key.toLowerCase()));
   const namesTag = (name: string): boolean =>
     !EVERYDAY_HEADER.test(name) && tagKeys.has(name.replace(/^x-(?:rolecall-)?/, ""));

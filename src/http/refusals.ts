@@ -38,8 +38,8 @@ export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
   };
 }
 
-/** A request that Express or a body parser could not read is the sender's fault (http-errors has its status). */
-function refusalOf(error: unknown): Refusal {
+/** What went wrong, as a Refusal: a request that Express or a body parser could not read is the sender's fault (http-errors has its status). */
+export function refusalOf(error: unknown): Refusal {
   const status = error instanceof Error && "status" in error ? error.status : undefined;
   if (typeof status === "number" && status >= 400 && status < 500) {
     return new Refusal("request_malformed", "the request could not be read", { cause: error });
@@ -48,7 +48,7 @@ function refusalOf(error: unknown): Refusal {
 }
 
 /** The query is left out: it can hold codes and states. */
-function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
+export function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
   const fields = {
     requestId: requestIdOf(res),
     code: refusal.code,

@@ -1,0 +1,56 @@
+import type { ErrorRequestHandler, Request, Response } from "express";
+import { reason, type Refusal, type ReasonCode } from "../flow/errors.ts";
+import type { Log } from "../flow/ports.ts";
+import { MappingRefusal } from "../flow/tags.ts";
+import type { Problem } from "./api-schema.ts";
+import { requestIdOf } from "./guard.ts";
+import { logRefusal, refusalOf } from "./refusals.ts";
+
+/** Seconds after which a part that is down may be back. */
+const RETRY_AFTER = 5;
+
+/** The end of every API request that fails: logs it, and answers with a problem (RFC 9457). */
+export function showProblem(baseUrl: string, log: Log): ErrorRequestHandler {
+  return (error: unknown, req, res, next) => {
+    const refusal = refusalOf(error);
+    logRefusal(log, refusal, req, res);
+    if (res.headersSent) {
+      // Express then cuts the connection: half an answer must not look like a whole one.
+      next(error);
+      return;
+    }
+    const problem = problemOf(refusal, baseUrl, requestIdOf(res));
+    if (problem.status === 401) res.set("www-authenticate", challenge(refusal.code, req));
+    if (problem.status === 503) res.set("retry-after", String(RETRY_AFTER));
+    send(res, problem);
+  };
+}
+
+/** The refusal in RFC 9457's form: `type` is an address that explains the code, `detail` what to do. */
+export function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Problem {
+  const { status, sentence, remedy } = reason(refusal.code);
+  return {
+    type: `${baseUrl}/problems/${refusal.code}`,
+    title: sentence,
+    status,
+    code: refusal.code,
+    // Whoever wrote the request needs to know what in it was wrong.
+    detail: status === 400 ? `${refusal.message}. ${remedy}` : remedy,
+    requestId,
+    ...(refusal instanceof MappingRefusal && { trace: refusal.trace.map((step) => ({ ...step })) }),
+  };
+}
+
+function send(res: Response, problem: Problem): void {
+  res.status(problem.status).type("application/problem+json").send(JSON.stringify(problem));
+}
+
+/**
+ * RFC 6750, 3: no error code for a request that brought no token at all. A token that is in order, whose sign-in is too
+ * old, asks for another sign-in (RFC 9470, 3).
+ */
+function challenge(code: ReasonCode, req: Request): string {
+  if (req.get("authorization") === undefined) return 'Bearer realm="rolecall"';
+  const error = code === "token_invalid" ? "invalid_token" : "insufficient_user_authentication";
+  return `Bearer realm="rolecall", error="${error}", error_description="${reason(code).sentence}"`;
+}
