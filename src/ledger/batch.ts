@@ -4,7 +4,7 @@ import { Refusal } from "../flow/errors.ts";
 import { signCheckpoint, type CheckpointKey } from "./checkpoint.ts";
 import { Draft, isOfRequest, personKey, type Known, type Person } from "./draft.ts";
 import type { LedgerTables } from "./tables.ts";
-import { readEnd, readTree, type LogEnd } from "./tree-store.ts";
+import { readEnd, readTree, type TreeEnd } from "./tree-store.ts";
 
 /** One caller's wish; all that wait at one moment share a transaction. */
 export type WriteRequest =
@@ -14,13 +14,16 @@ export type WriteRequest =
   /** Nothing but the lock, the checks and a write that changes nothing: would an append work now? */
   | { readonly kind: "probe" };
 
+/** Written by a probe: more than an append needs, so that a disk without room for that isn't called writable. */
+const PROBE = "-".repeat(65_536);
+
 /** What became of it: the row's seq (append), the name (bind), the note or undefined (checkpoint), or its refusal. */
 export type WriteResult = { readonly value: number | string | undefined } | { readonly refusal: Refusal };
 
 export interface BatchResult {
   readonly results: readonly WriteResult[];
   /** The log's end after it. */
-  readonly end: LogEnd | undefined;
+  readonly end: TreeEnd | undefined;
   /** Rows written. */
   readonly added: number;
 }
@@ -40,7 +43,8 @@ export async function writeBatch(
   const results: WriteResult[] = [];
   for (const request of requests) results.push(await attempt(tx, draft, request));
   const added = draft.tree.size - size;
-  return { results, end: (await draft.write(tx)) ?? end, added };
+  const last = (await draft.write(tx)) ?? end;
+  return { results, end: last && { ...last, root: draft.tree.root() }, added };
 }
 
 async function attempt(tx: Transaction<LedgerTables>, draft: Draft, request: WriteRequest): Promise<WriteResult> {
@@ -65,7 +69,7 @@ async function carryOut(
     case "checkpoint":
       return (await hasNews(tx, draft)) ? addCheckpoint(draft, request.key) : undefined;
     case "probe":
-      await tx.updateTable("meta").set({ value: "" }).where("key", "=", "probe").execute();
+      await tx.updateTable("meta").set({ value: PROBE }).where("key", "=", "probe").execute();
       return undefined;
   }
 }

@@ -1,6 +1,6 @@
 import type { Transaction } from "kysely";
 import type { LedgerReader, LedgerTables } from "./tables.ts";
-import type { LogEnd } from "./tree-store.ts";
+import type { TreeEnd } from "./tree-store.ts";
 
 /** What the ledger needs from a database; everything else is written once, over Kysely. */
 export interface LedgerDatabase {
@@ -9,7 +9,7 @@ export interface LedgerDatabase {
    * meanwhile; what `work` reads is the newest. Rejects, with nothing written, where the database can't be written,
    * or where the log in it does not continue `end`.
    */
-  write<T>(end: LogEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T>;
+  write<T>(end: TreeEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T>;
   /** Reads beside the writer, and sees what has been committed. Not to be kept: it may be another one next time. */
   readonly reader: LedgerReader;
   close(): Promise<void>;

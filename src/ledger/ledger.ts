@@ -6,7 +6,7 @@ import type { LedgerDatabase } from "./database.ts";
 import { openSqlite } from "./sqlite.ts";
 import { Sweep } from "./sweep.ts";
 import type { LedgerReader } from "./tables.ts";
-import type { LogEnd } from "./tree-store.ts";
+import type { TreeEnd } from "./tree-store.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 /** How often requests without an outcome are looked for and a checkpoint is made (milliseconds). */
@@ -65,7 +65,7 @@ class RunningLedger implements Ledger {
   readonly #queue: WriteQueue;
   readonly #sweep = new Sweep();
   /** The last row that this process wrote: the log must go on from there. */
-  #end: LogEnd | undefined;
+  #end: TreeEnd | undefined;
   #rowsSinceCheckpoint = 0;
   #failing = false;
   #closed = false;

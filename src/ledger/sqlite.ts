@@ -1,10 +1,11 @@
-import { chmod, mkdir, open } from "node:fs/promises";
+import { chmod, mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Kysely, sql, type Transaction } from "kysely";
 import type { LedgerDatabase } from "./database.ts";
 import { SqliteError, SqliteWorkerDialect } from "./sqlite-dialect.ts";
 import { createTables, type LedgerReader, type LedgerTables } from "./tables.ts";
-import { requireContinues, type LogEnd } from "./tree-store.ts";
+import { readTree, requireContinues, type TreeEnd } from "./tree-store.ts";
+import { verifyLog } from "./verify.ts";
 
 /**
  * The ledger in one SQLite file (WAL, synchronous FULL), made if it isn't there: mode 0600, its folder 0700. A writer
@@ -45,7 +46,7 @@ class SqliteDatabase implements LedgerDatabase {
     return this.#open.reader;
   }
 
-  async write<T>(end: LogEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T> {
+  async write<T>(end: TreeEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T> {
     const transact = async (): Promise<T> => {
       const { writer } = this.#open ?? (await this.#adopt(end));
       return await writer.transaction().execute(async (tx) => {
@@ -70,16 +71,19 @@ class SqliteDatabase implements LedgerDatabase {
   }
 
   /**
-   * Takes the file that lies at the path now, if it is whole and continues our log, as a restored copy does. Looked at
-   * read-only, and after our connections to the old file have gone: the old write-ahead log still lies beside it, and a
-   * writer would mix it into a file that it was never part of.
+   * Takes the file that lies at the path now, if all of it holds and it continues our log, as a restored copy does.
+   * Looked at read-only, and after our connections to the old file have gone: the old write-ahead log still lies beside
+   * it, and a writer would mix it into a file that it was never part of.
    */
-  async #adopt(end: LogEnd | undefined): Promise<Connections> {
+  async #adopt(end: TreeEnd | undefined): Promise<Connections> {
+    // SQLite takes an empty file for a new database and removes the write-ahead log beside it.
+    if ((await stat(this.#file)).size === 0) throw new SqliteError("the file at the ledger's path is empty");
     const probe = readSqlite(this.#file);
     try {
-      const { rows } = await sql<{ quick_check: string }>`pragma quick_check(1)`.execute(probe);
-      if (rows[0]?.quick_check !== "ok") throw new SqliteError("the file at the ledger's path is damaged");
       await requireContinues(probe, end);
+      await verifyLog(probe);
+      const tree = await readTree(probe, end?.seq ?? 0);
+      if (end && !tree.root().equals(end.root)) throw new SqliteError("the file at the ledger's path is another log");
     } finally {
       await probe.destroy();
     }

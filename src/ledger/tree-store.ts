@@ -8,6 +8,11 @@ export interface LogEnd {
   readonly leafHash: string;
 }
 
+/** A log's end with its Merkle tree hash, which stands for all rows up to there. */
+export interface TreeEnd extends LogEnd {
+  readonly root: Buffer;
+}
+
 /** Where the log ends now; undefined while it is empty. */
 export async function readEnd(db: LedgerReader): Promise<LogEnd | undefined> {
   return await db
