@@ -6,6 +6,7 @@ import type { Identity } from "../flow/identity.ts";
 import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
 import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
 import type { MappedTags } from "../flow/tags.ts";
+import { apiRouter } from "./api.ts";
 import { answerApproval, askApproval } from "./approval.ts";
 import type { AuthorizationServer } from "./authorization-server.ts";
 import { numberRequests, securityHeaders } from "./guard.ts";
@@ -44,7 +45,6 @@ export function createServer(parts: HttpParts): express.Express {
   const pages = loadPages();
   const page = { ...parts, pages, sessions, passport: providersAsPassport(parts.strategies) };
   const session = browserSessions(store, sessions);
-  const form = express.urlencoded({ extended: false, limit: "2kb", parameterLimit: 10 });
 
   const app = express();
   app.set("trust proxy", config.trustProxy);
@@ -56,7 +56,7 @@ export function createServer(parts: HttpParts): express.Express {
   app.get("/login/:provider/callback", session, finishSignIn(page));
   app.post("/logout", session, signOut(page));
   app.get("/oauth/approve/:uid", session, askApproval(page));
-  app.post("/oauth/approve/:uid", session, form, answerApproval(page));
+  app.post("/oauth/approve/:uid", session, readForm, answerApproval(page));
   app.get("/problems/:code", (req, res) => {
     res.send(pages.problem(knownReason(req.params.code)));
   });
@@ -66,6 +66,7 @@ export function createServer(parts: HttpParts): express.Express {
   app.use("/oauth", (req, res) => {
     authorizationServer.handle(req, res);
   });
+  app.use(apiRouter(page));
 
   // AWS. It reads changes at once where it is told not to cache.
   app.get("/federation/.well-known/openid-configuration", publish(parts.documents.discovery));
@@ -86,6 +87,15 @@ const ASSET_OPTIONS = {
     res.set("cache-control", "no-cache");
   },
 } as const;
+
+const urlencoded: express.RequestHandler = express.urlencoded({ extended: false, limit: "2kb", parameterLimit: 10 });
+
+/** A form that can't be read is one without fields: its route refuses it, and records that, like any other. */
+const readForm: express.RequestHandler = (req, res, next) => {
+  urlencoded(req, res, () => {
+    next();
+  });
+};
 
 function publish(document: object): express.RequestHandler {
   return (_req, res) => {

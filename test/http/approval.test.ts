@@ -134,13 +134,18 @@ describe("the answer", () => {
   });
 
   it.each([
-    ["too large", { "content-type": "application/x-www-form-urlencoded" }, `decision=approve&x=${"x".repeat(4000)}`],
-    ["in another charset", { "content-type": "application/x-www-form-urlencoded; charset=x-evil" }, "decision=approve"],
-  ])("can't be a form that is %s", async (_name, headers, body) => {
+    ["too large", "application/x-www-form-urlencoded", `decision=approve&x=${"x".repeat(4000)}`],
+    ["in another charset", "application/x-www-form-urlencoded; charset=x-evil", "decision=approve"],
+    ["JSON", "application/json", '{"decision":"approve"}'],
+  ])("can't be a form that is %s", async (_name, type, body) => {
     await signInBy(jar);
+    const cookie = `rolecall=${jar.cookies.get("rolecall") ?? ""}`;
+    const headers = { cookie, "content-type": type, "sec-fetch-site": "same-origin" };
     const answer = await fetch(`${web.url}/oauth/approve/u1`, { method: "POST", headers, body });
     expect(answer.status).toBe(400);
     expect(await answer.text()).toContain("The request could not be read.");
+    expect(web.approvals.approvedFor).toBeUndefined();
+    expect(denied()).toMatchObject([{ reason: "request_malformed" }]);
   });
 
   it("leaves everything else below /oauth to the authorization server", async () => {

@@ -107,7 +107,7 @@ function pagesAround(of: Authorization): express.Express {
 
 let keys: Promise<JWK[]> | undefined;
 
-function signingKeys(): Promise<JWK[]> {
+export function signingKeys(): Promise<JWK[]> {
   keys ??= generateKeyPair("ES256", { extractable: true }).then(async ({ privateKey }) => [
     { ...(await exportJWK(privateKey)), alg: "ES256", kid: "test", use: "sig" },
   ]);

@@ -45,12 +45,13 @@ export const RULES: TagRules = {
   },
 };
 
-/** Starts one; `now` counts from the machine's clock unless the test says otherwise. */
-export async function startWeb(choices: WebChoices = {}): Promise<Web> {
+/** Starts one, `chosen` for the address that it has. */
+export async function startWeb(chosen: WebChoices | ((url: string) => Promise<WebChoices>) = {}): Promise<Web> {
   const server = createHttpServer();
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const choices = typeof chosen === "function" ? await chosen(url) : chosen;
   const ledger = recordingLedger();
   const log = recordingLog();
   const strategy = new StandInStrategy("okta", choices.identity ?? {});
