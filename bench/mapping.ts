@@ -1,3 +1,4 @@
+import type * as Tags from "../src/flow/tags.ts";
 import { alternate, figures, type Figures } from "./measure.ts";
 
 /**
@@ -7,7 +8,7 @@ import { alternate, figures, type Figures } from "./measure.ts";
 export async function mapping(): Promise<Figures> {
   const { compileMapping, mapTags } = (await import(
     new URL("../dist/flow/tags.js", import.meta.url).href
-  )) as typeof import("../src/flow/tags.ts");
+  )) as typeof Tags;
   const teams = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`bedrock-${i}`, `team-${i}`]));
   const compiled = compileMapping({
     team: { required: true, from: [{ claim: "groups", match: teams }], allowed: Object.values(teams) },

@@ -1,22 +1,34 @@
 #!/usr/bin/env node
 import { join, resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import type { AuditIo } from "./operator/audit.ts";
 import type { OperatorIo } from "./operator/check.ts";
 import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
 
 /** The operators' program: parses, and runs one command. Each is loaded when it is asked for, and not before. */
 
 const stop = new AbortController();
-const io: OperatorIo & { readonly signal: AbortSignal } = {
-  env: process.env,
-  signal: stop.signal,
-  out: (text) => written(process.stdout, text),
-  err: (text) => written(process.stderr, text),
-};
-for (const signal of ["SIGTERM", "SIGINT"] as const)
+for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.once(signal, () => {
     stop.abort();
   });
+}
+// Whoever read the output has gone away, as `head` does.
+process.stdout.on("error", () => {
+  stop.abort();
+});
+
+const io: OperatorIo = {
+  env: process.env,
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+};
+const auditIo: AuditIo = {
+  signal: stop.signal,
+  // A record of millions of rows must not pile up in memory.
+  out: (text) => written(process.stdout, text),
+  err: io.err,
+};
 
 const CONFIG = ["--config <file>", "the configuration", fromHere, fromHere("rolecall.yaml")] as const;
 const JSON_OUTPUT = ["--json", "print JSON, for programs"] as const;
@@ -101,7 +113,7 @@ audit
     const checkpointFiles = files.map(fromHere);
     process.exitCode = await withLedger(config, async ({ ledgerFile, checkpointKey }) => {
       const checkpointPublicKey = key ?? (await checkpointKey());
-      return auditVerify({ ledgerFile, checkpointPublicKey, checkpointFiles, ...rest }, io);
+      return auditVerify({ ledgerFile, checkpointPublicKey, checkpointFiles, ...rest }, auditIo);
     });
   });
 
@@ -113,7 +125,7 @@ audit
   .addHelpText("after", "\nExample:\n  rolecall-broker audit export --format csv > ledger.csv")
   .action(async ({ config, format }: { config: string; format: "jsonl" | "csv" }) => {
     const { auditExport } = await import("./operator/audit.ts");
-    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditExport({ ledgerFile, format }, io));
+    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditExport({ ledgerFile, format }, auditIo));
   });
 
 audit
@@ -125,7 +137,7 @@ audit
   .addHelpText("after", "\nExample:\n  rolecall-broker audit tail --lines 100 --json")
   .action(async ({ config, ...rest }: { config: string; lines: number; json?: true }) => {
     const { auditTail } = await import("./operator/audit.ts");
-    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditTail({ ledgerFile, ...rest }, io));
+    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditTail({ ledgerFile, ...rest }, auditIo));
   });
 
 try {
@@ -158,7 +170,7 @@ function wholeNumber(text: string): number {
   throw new InvalidArgumentError("It must be a whole number.");
 }
 
-/** Resolves when the stream takes more: a record of millions of rows must not pile up in memory. */
+/** Resolves when the stream takes more. */
 function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
   return new Promise((done) =>
     stream.write(text, () => {

@@ -8,7 +8,7 @@ import type { LedgerReader } from "../ledger/tables.ts";
 import { VerifyFailure, verifyLog, type VerifyReport } from "../ledger/verify.ts";
 
 /** Where an operator's command writes; `signal` ends what would go on for ever. */
-export interface OperatorIo {
+export interface AuditIo {
   /** Resolves when more may be written. */
   readonly out: (text: string) => void | Promise<void>;
   readonly err: (text: string) => void | Promise<void>;
@@ -28,7 +28,7 @@ export interface AuditVerifyOptions {
 const PROGRESS_EVERY = 1000;
 
 /** `audit verify`. Resolves with the exit code: 0 consistent, 1 not, 2 a file or key that can't be read. */
-export async function auditVerify(options: AuditVerifyOptions, io: OperatorIo): Promise<number> {
+export async function auditVerify(options: AuditVerifyOptions, io: AuditIo): Promise<number> {
   return withLedger(options.ledgerFile, io, async (db) => {
     const verifier = readVerifier(options.checkpointPublicKey);
     const files = options.checkpointFiles ?? [];
@@ -54,7 +54,7 @@ export interface AuditExportOptions {
 }
 
 /** `audit export`: every entry with its personal data, oldest first. Exit codes: 0 done, 2 no ledger there. */
-export async function auditExport({ ledgerFile, format }: AuditExportOptions, io: OperatorIo): Promise<number> {
+export async function auditExport({ ledgerFile, format }: AuditExportOptions, io: AuditIo): Promise<number> {
   return withLedger(ledgerFile, io, async (db) => {
     const entries = readEntries(db);
     for await (const text of format === "csv" ? asCsv(entries) : asJsonLines(entries)) {
@@ -73,7 +73,7 @@ export interface AuditTailOptions {
 }
 
 /** `audit tail`: the last entries, then new ones until `io.signal`. Exit codes: 0 stopped, 2 no ledger there. */
-export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptions, io: OperatorIo): Promise<number> {
+export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptions, io: AuditIo): Promise<number> {
   return withLedger(ledgerFile, io, async (db) => {
     const signal = io.signal ?? new AbortController().signal;
     for await (const entry of followEntries(db, lines, signal)) {
@@ -83,7 +83,7 @@ export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptio
   });
 }
 
-async function withLedger(file: string, io: OperatorIo, work: (db: LedgerReader) => Promise<number>): Promise<number> {
+async function withLedger(file: string, io: AuditIo, work: (db: LedgerReader) => Promise<number>): Promise<number> {
   let db: LedgerReader | undefined;
   try {
     await stat(file);
@@ -101,7 +101,7 @@ function readVerifier(key: string | CheckpointVerifier | undefined): CheckpointV
   return typeof key === "string" ? parseVerifierKey(key) : key;
 }
 
-function tellProgress(io: OperatorIo): (checked: number, rows: number) => void {
+function tellProgress(io: AuditIo): (checked: number, rows: number) => void {
   let told = Date.now();
   return (checked, rows) => {
     if (Date.now() - told < PROGRESS_EVERY) return;

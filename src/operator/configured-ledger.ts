@@ -11,7 +11,7 @@ import { printFaults, type OperatorIo } from "./check.ts";
 export interface ConfiguredLedger {
   readonly ledgerFile: string;
   /** Of keys.json; rejects with an Error that says why it can't be had. */
-  checkpointKey(): Promise<CheckpointVerifier>;
+  readonly checkpointKey: () => Promise<CheckpointVerifier>;
 }
 
 /** What `work` makes of the ledger that the configuration in `file` names; 1, and the faults told, where it names none. */

@@ -51,7 +51,8 @@ export class Browser {
   #keep(url: URL, cookies: string[]): void {
     for (const line of cookies) {
       const [pair = "", ...attributes] = line.split(";").map((part) => part.trim());
-      const [name = "", value = ""] = [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)];
+      const name = pair.slice(0, pair.indexOf("="));
+      const value = pair.slice(name.length + 1);
       const path = attributes.find((attribute) => /^path=/i.test(attribute))?.slice(5) ?? "/";
       const expires = attributes.find((attribute) => /^expires=/i.test(attribute))?.slice(8);
       const key = `${url.host} ${path} ${name}`;

@@ -1,5 +1,4 @@
-import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { startBroker } from "../app.ts";
 import type { Config } from "../config/config.ts";
@@ -9,6 +8,10 @@ import { template } from "../operator/template.ts";
 import { writeDemoConfig } from "./demo-config.ts";
 import { startIdentityProviders, type StandInId, type StandInProvider } from "./idp.ts";
 import { startSts, type SandboxSts } from "./sts.ts";
+
+type StartBroker = (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
+
+const inThisProcess: StartBroker = (config, log) => startBroker(config, log);
 
 /** A port each; 0: any that is free. */
 export interface SandboxPorts {
@@ -39,9 +42,9 @@ export async function startSandbox(options: {
   /** Left out: the in-memory store. */
   readonly redisUrl?: string;
   /** Left out: the broker runs in this process. */
-  readonly start?: (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
+  readonly start?: StartBroker;
 }): Promise<Sandbox> {
-  const { folder, ports, log, redisUrl, start = (config, to) => startBroker(config, to) } = options;
+  const { folder, ports, log, redisUrl, start = inThisProcess } = options;
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
