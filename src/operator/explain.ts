@@ -6,7 +6,6 @@ import { reason, Refusal } from "../flow/errors.ts";
 import type { Identity, JsonValue } from "../flow/identity.ts";
 import { roleSessionName } from "../flow/session-name.ts";
 import { claimsRead, MappingRefusal, mapTags, type TraceStep } from "../flow/tags.ts";
-import { printable } from "../http/printable.ts";
 import { identityFromClaims } from "../idp/identity.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 
@@ -59,7 +58,7 @@ function explainClaims(options: ExplainOptions, io: OperatorIo): number {
   if (!refusal) return 0;
   if (!options.json) {
     const { sentence, remedy } = reason(refusal.code);
-    io.err(`refused: ${refusal.code}: ${printable(refusal.message)}\n${sentence}\nhint: ${remedy}\n`);
+    io.err(`refused: ${refusal.code}: ${refusal.message}\n${sentence}\nhint: ${remedy}\n`);
   }
   return 1;
 }
@@ -129,15 +128,7 @@ function tablesOf({ provider, identity, sessionName, tags, trace }: Explanation)
 
 /** Columns as wide as their longest cell, two spaces apart. */
 function table(rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => row.map(printable));
-  const widths = cells.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
-  return cells
-    .map(
-      (row) =>
-        `${row
-          .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-          .join("  ")
-          .trimEnd()}\n`,
-    )
-    .join("");
+  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
+  const line = (row: readonly string[]): string => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ");
+  return rows.map((row) => `${line(row).trimEnd()}\n`).join("");
 }
