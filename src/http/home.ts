@@ -1,6 +1,7 @@
 import type { RequestHandler } from "express";
 import type { Config } from "../config/config.ts";
 import { reason } from "../flow/errors.ts";
+import type { Identity } from "../flow/identity.ts";
 import { sessionArnOf } from "../flow/federation-token.ts";
 import { localPath } from "./guard.ts";
 import { inWords, instant, type AccountPage, type Pages, type SignInPage } from "./pages.ts";
@@ -59,7 +60,7 @@ function accountPage(config: Config, standing: SignedIn): AccountPage {
     email: identity.email,
     provider,
     signedInAt: instant(identity.signedInAt),
-    signInEnds: instant(identity.signedInAt + config.signInMaxAgeSeconds * 1000),
+    signInEnds: instant(signInEnds(config, identity)),
     credentialsLast: inWords(config.aws.sessionDurationSeconds),
     decision: decisionOf(config, standing, provider),
     trace: trace.map(traceLine),
@@ -86,6 +87,12 @@ function decisionOf(config: Config, standing: SignedIn, provider: string): Accou
     sessionName,
     sessionArn: sessionArnOf(config.aws.roleArn, sessionName),
   };
+}
+
+/** When the person has to sign in again (epoch milliseconds): the sign-in or what was said in it is too old by then. */
+function signInEnds(config: Config, { provider, signedInAt, claimsAt }: Identity): number {
+  const claimsMaxAge = config.providers.find(({ id }) => id === provider)?.claimsMaxAgeSeconds ?? 0;
+  return Math.min(signedInAt + config.signInMaxAgeSeconds * 1000, claimsAt + claimsMaxAge * 1000);
 }
 
 /** The provider as people call it; its ID where it is configured no more. */

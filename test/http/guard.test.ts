@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { request, type IncomingHttpHeaders, type IncomingMessage } from "node:http";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { localPath } from "../../src/http/guard.ts";
@@ -63,6 +65,21 @@ describe("every answer", () => {
   it("takes no request ID from the caller", async () => {
     const answer = await fetch(web.url, { headers: { "x-request-id": "mine" } });
     expect(answer.headers.get("x-request-id")).not.toBe("mine");
+  });
+});
+
+/** fetch sets Host by itself. */
+async function getAs(host: string): Promise<{ text: string; headers: IncomingHttpHeaders }> {
+  const sent = request(web.url, { headers: { host, "x-forwarded-host": host, "x-forwarded-proto": "https" } }).end();
+  const [response] = (await once(sent, "response")) as [IncomingMessage];
+  return { text: (await response.toArray()).join(""), headers: response.headers };
+}
+
+describe("the Host header", () => {
+  it("has no say in any address, nor have X-Forwarded-*", async () => {
+    const { text, headers } = await getAs("evil.example");
+    expect(text).toContain("Continue with Okta");
+    expect(text + JSON.stringify(headers)).not.toContain("evil.example");
   });
 });
 

@@ -73,6 +73,19 @@ describe("signing in", () => {
     expect(page).toContain("Your sign-in is too old. Sign in again.");
   });
 
+  it.each([
+    ["signInMaxAge", 1800, "09:35"],
+    ["the provider's claimsMaxAge", 43_200, "10:05"],
+  ])("says when to sign in again, by %s", async (_name, signInMaxAgeSeconds, ends) => {
+    const at = Date.UTC(2026, 10, 22, 9, 5);
+    const identity = { signedInAt: at, claimsAt: at };
+    const { jar } = await start({ identity, config: { signInMaxAgeSeconds }, parts: { now: () => at } });
+    await signInBy(jar);
+    const page = await (await jar.get("/")).text();
+    expect(page).toContain('since <time datetime="2026-11-22T09:05:00.000Z">2026-11-22 09:05 UTC</time>');
+    expect(page).toContain(`2026-11-22 ${ends} UTC`);
+  });
+
   it("sends somebody whose claims are too old to sign in again, with the reason", async () => {
     const { jar } = await start({
       parts: { decide: () => Promise.reject(new Refusal("claims_expired", "too old")) },
