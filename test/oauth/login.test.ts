@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import * as oidc from "openid-client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { redisStore } from "../../src/store/redis.ts";
@@ -307,9 +308,21 @@ describe("lifetimes", () => {
     expect(Math.max(...(await lifetimes()))).toBeLessThanOrEqual(SIGN_IN_MAX_AGE + 60);
   });
 
-  it("every key in the store has its end", async () => {
-    await signedIn(of);
+  it("every key in the store has its end, and stands in docs/store.md", async () => {
+    const tokens = await signedIn(of);
+    await refresh(of, tokens.refresh);
+    await refresh(of, tokens.refresh);
+    await open(of, new PathCookies(of.url), loginRequest());
     expect(Math.min(...(await lifetimes()))).toBeGreaterThan(0);
+
+    const table = await readFile(new URL("../../docs/store.md", import.meta.url), "utf8");
+    const documented = [...table.matchAll(/^\| `(oauth:[^`]+)`/gm)].map(([, key = ""]) => `rolecall:${key}`);
+    const kinds = new Set(
+      [...(await redis.dump()).keys()].map((key) =>
+        key.replace(/\{[\w-]{43}\}/, "{GRANT}").replace(/:[\w-]{43}(?=:|$)/, ":HASH"),
+      ),
+    );
+    expect([...kinds].sort()).toEqual(documented.sort());
   });
 
   async function lifetimes(): Promise<number[]> {
