@@ -21,7 +21,9 @@ function expectSound(html: string): void {
   expect(new Set(ids).size).toBe(ids.length);
   for (const [, name] of html.matchAll(/aria-(?:labelledby|describedby)="([^"]*)"/g)) expect(ids).toContain(name);
   // The policy allows neither, so that a page with one would be broken.
-  expect(html).not.toMatch(/<[^>]* (?:style|on[a-z]+)=|<style|<script(?! type="module" src="\/assets\/copy\.js"><\/script>)/);
+  expect(html).not.toMatch(
+    /<[^>]* (?:style|on[a-z]+)=|<style|<script(?! type="module" src="\/assets\/copy\.js"><\/script>)/,
+  );
   expect(html).not.toMatch(/undefined|\[object|NaN/);
   expectBalanced(html);
 }
