@@ -1,7 +1,7 @@
-import type { ServerResponse } from "node:http";
 import { z } from "zod";
 import type { AwsSession, AwsSessions } from "./aws-sessions.ts";
 import { eventFrame } from "./event-stream.ts";
+import type { Response } from "./http-1-and-2.ts";
 import { allows } from "./iam-policy.ts";
 import type { DeployedRole } from "./role-template.ts";
 import { SignatureFault, authenticate, type SignatureProblem, type SignedRequest } from "./sigv4.ts";
@@ -53,7 +53,7 @@ export function bedrockCall(target: string): { modelId: string; operation: Opera
  */
 export async function converse(
   request: SignedRequest,
-  response: ServerResponse,
+  response: Response,
   call: { modelId: string; operation: Operation },
   context: { deployed: DeployedRole; sessions: AwsSessions; hosts: readonly string[]; now: number; requestId: string },
 ): Promise<void> {
@@ -121,7 +121,7 @@ function requireMessages(body: Uint8Array): void {
   }
 }
 
-function answer(response: ServerResponse, operation: Operation, text: string): void {
+function answer(response: Response, operation: Operation, text: string): void {
   const usage = { inputTokens: 1, outputTokens: text.split(" ").length, totalTokens: 1 + text.split(" ").length };
   const metrics = { latencyMs: 1 };
   if (operation === "converse") {

@@ -46,17 +46,14 @@ export async function authenticate(
     throw new SignatureFault("wrong token", "The security token included in the request is invalid");
   }
   if (given.service !== expected.service) {
-    throw new SignatureFault("mismatch", `Credential should be scoped to correct service: '${expected.service}'`);
+    throw mismatch(`Credential should be scoped to correct service: '${expected.service}'`);
   }
   const signedAt = requireRecent(request, given.day, expected.now);
   requireSignedHeaders(request, given.signedHeaders, expected.hosts);
   requirePayloadHash(request);
   const wanted = await recompute(request, given, session, signedAt);
   if (!equal(wanted, given.signature)) {
-    throw new SignatureFault(
-      "mismatch",
-      "The request signature we calculated does not match the signature you provided",
-    );
+    throw mismatch("The request signature we calculated does not match the signature you provided");
   }
   if (session.expiration.getTime() <= expected.now)
     throw new SignatureFault("expired", "The security token has expired");
@@ -75,7 +72,7 @@ interface Authorization {
 
 function parseAuthorization(value: string): Authorization {
   const match =
-    /^AWS4-HMAC-SHA256 Credential=([A-Z0-9]+)\/([0-9]{8})\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request, ?SignedHeaders=([a-z0-9;-]+), ?Signature=([0-9a-f]{64})$/.exec(
+    /^AWS4-HMAC-SHA256 Credential=([A-Z0-9]+)\/([0-9]{8})\/([a-z0-9-]+)\/([a-z0-9-]+)\/aws4_request, ?SignedHeaders=([a-z0-9;:-]+), ?Signature=([0-9a-f]{64})$/.exec(
       value,
     );
   if (match === null) throw new SignatureFault("incomplete", "Authorization header is not a Signature Version 4 one");
@@ -89,29 +86,32 @@ function requireRecent(request: SignedRequest, day: string, now: number): Date {
   if (Number.isNaN(signedAt.getTime()) || !stamp.startsWith(day)) {
     throw new SignatureFault("incomplete", "X-Amz-Date must be there and of the credential's day");
   }
-  if (Math.abs(signedAt.getTime() - now) > SKEW)
-    throw new SignatureFault("mismatch", "Signature expired or not yet current");
+  if (Math.abs(signedAt.getTime() - now) > SKEW) throw mismatch("Signature expired or not yet current");
   return signedAt;
 }
 
-/** AWS wants the host and every `x-amz-` header signed; the host is the one that was really asked. */
+/**
+ * AWS wants the host and every `x-amz-` header signed; the host is the one that was really asked. In HTTP/2, it is
+ * `:authority` (RFC 9113 8.3.1).
+ */
 function requireSignedHeaders(request: SignedRequest, signed: readonly string[], hosts: readonly string[]): void {
-  const needed = ["host", ...Object.keys(request.headers).filter((name) => name.startsWith("x-amz-"))];
+  const host = signed.includes(":authority") ? ":authority" : "host";
+  const needed = [host, ...Object.keys(request.headers).filter((name) => name.startsWith("x-amz-"))];
   const unsigned = needed.find((name) => !signed.includes(name));
-  if (unsigned !== undefined)
-    throw new SignatureFault("mismatch", `There were headers that were not signed: ${unsigned}`);
-  if (signed.some((name) => header(request, name) === undefined)) {
-    throw new SignatureFault("mismatch", "A signed header is missing");
-  }
-  if (!hosts.includes(header(request, "host") ?? ""))
-    throw new SignatureFault("mismatch", "The request is for another host");
+  if (unsigned !== undefined) throw mismatch(`There were headers that were not signed: ${unsigned}`);
+  if (signed.some((name) => header(request, name) === undefined)) throw mismatch("A signed header is missing");
+  if (!hosts.includes(header(request, host) ?? "")) throw mismatch("The request is for another host");
+}
+
+function mismatch(message: string): SignatureFault {
+  return new SignatureFault("mismatch", message);
 }
 
 function requirePayloadHash(request: SignedRequest): void {
   const stated = header(request, "x-amz-content-sha256");
   if (stated === undefined) return;
   const actual = createHash("sha256").update(request.body).digest("hex");
-  if (stated !== actual) throw new SignatureFault("mismatch", "x-amz-content-sha256 is not the payload's hash");
+  if (stated !== actual) throw mismatch("x-amz-content-sha256 is not the payload's hash");
 }
 
 async function recompute(

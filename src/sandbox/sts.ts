@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { AwsSessions, type AwsSession } from "./aws-sessions.ts";
 import { bedrockCall, converse } from "./bedrock.ts";
+import { listenHttp1And2, type Request, type Response } from "./http-1-and-2.ts";
 import { deployRole, type DeployedRole } from "./role-template.ts";
 import { SignatureFault, authenticate, type SignatureProblem, type SignedRequest } from "./sigv4.ts";
-import { assumeRoleWithWebIdentity, type AssumedSession } from "./sts-actions.ts";
+import { assumeRoleWithWebIdentity } from "./sts-actions.ts";
 import { StsFault } from "./sts-fault.ts";
+import { assumedXml, callerXml, errorXml } from "./sts-xml.ts";
 
 /** What this stand-in takes that AWS would not: for the demo to say. */
 export const lenient: readonly string[] = [
@@ -53,6 +53,8 @@ interface Sandbox {
   readonly sessions: AwsSessions;
   readonly faults: ScriptedFault[];
   readonly now: () => number;
+  /** What a caller's `Host` may be. */
+  readonly hosts: string[];
   calls: number;
 }
 
@@ -62,99 +64,90 @@ interface Sandbox {
  * endpoint. Rejects where the template can't be read or the port is taken.
  */
 export async function startSts(options: SandboxStsOptions): Promise<SandboxSts> {
-  const { host = "127.0.0.1", port = 0, now = Date.now } = options;
+  const { host = "127.0.0.1", now = Date.now } = options;
   const sandbox: Sandbox = {
     deployed: deployRole(options.trust),
     sessions: new AwsSessions(),
     faults: [...(options.faults ?? [])],
     now,
+    hosts: [],
     calls: 0,
   };
-  const server = createServer((request, response) => {
-    serve(sandbox, request, response).catch(() => request.destroy());
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, resolve);
-  });
-  const bound = (server.address() as AddressInfo).port;
+  const server = await listenHttp1And2(
+    (request, response) => {
+      serve(sandbox, request, response).catch(() => request.destroy());
+    },
+    options.port ?? 0,
+    host,
+  );
+  sandbox.hosts.push(...["127.0.0.1", "localhost"].map((name) => `${name}:${server.port}`));
   return {
-    url: `http://${host}:${bound}`,
-    port: bound,
+    url: `http://${host}:${server.port}`,
+    port: server.port,
     calls: () => sandbox.calls,
     fail: (...faults) => void sandbox.faults.push(...faults),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => {
-          resolve();
-        });
-        server.closeAllConnections();
-      }),
+    close: server.close,
   };
 }
 
-async function serve(sandbox: Sandbox, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function serve(sandbox: Sandbox, request: Request, response: Response): Promise<void> {
   const { method = "", url: target = "/", headers } = request;
   const signed: SignedRequest = { method, target, headers, body: await readBody(request) };
-  const { port } = request.socket.address() as AddressInfo;
-  const context = {
-    deployed: sandbox.deployed,
-    sessions: sandbox.sessions,
-    now: sandbox.now(),
-    hosts: [`127.0.0.1:${port}`, `localhost:${port}`],
-    requestId: randomUUID(),
-  };
+  const { deployed, sessions, hosts, now } = sandbox;
+  const context = { deployed, sessions, hosts, now: now(), requestId: randomUUID() };
   const call = method === "POST" ? bedrockCall(target) : undefined;
   if (call !== undefined) return converse(signed, response, call, context);
-  return stsQuery(sandbox, signed, response, context);
+  const reply = (status: number, body: string): void => {
+    response.writeHead(status, { "content-type": "text/xml", "x-amzn-RequestId": context.requestId });
+    response.end(body);
+  };
+  return stsQuery(sandbox, signed, context, { reply, reset: () => request.destroy() });
 }
 
 type Context = Parameters<typeof converse>[3];
 
+interface Answer {
+  readonly reply: (status: number, body: string) => void;
+  readonly reset: () => void;
+}
+
 /** The Query protocol: a form goes in, XML comes out. */
-async function stsQuery(
-  sandbox: Sandbox,
-  request: SignedRequest,
-  response: ServerResponse,
-  context: Context,
-): Promise<void> {
+async function stsQuery(sandbox: Sandbox, request: SignedRequest, context: Context, answer: Answer): Promise<void> {
   const form = new URLSearchParams(Buffer.from(request.body).toString("utf8"));
-  const reply = (status: number, body: string): void => {
-    response.writeHead(status, { "content-type": "text/xml", "x-amzn-RequestId": context.requestId }).end(body);
-  };
   try {
     switch (form.get("Action")) {
       case "AssumeRoleWithWebIdentity": {
         sandbox.calls += 1;
         const fault = sandbox.faults.shift();
         if (fault !== undefined) {
-          goWrong(fault, response, reply);
+          goWrong(fault, answer);
           return;
         }
-        reply(200, assumedXml(await assumeRoleWithWebIdentity(form, context), context));
+        const assumed = await assumeRoleWithWebIdentity(form, context);
+        answer.reply(200, assumedXml(assumed, context.deployed.provider.arn, context.requestId));
         return;
       }
       case "GetCallerIdentity":
-        reply(200, callerXml(await caller(request, context), context.requestId));
+        answer.reply(200, callerXml(await caller(request, context), context.requestId));
         return;
       default:
         throw new StsFault("InvalidAction", 400, "Could not find operation for version 2011-06-15");
     }
   } catch (error) {
     const fault = error instanceof StsFault ? error : new StsFault("InternalFailure", 500, String(error));
-    reply(fault.status, errorXml(fault, context.requestId));
+    answer.reply(fault.status, errorXml(fault, context.requestId));
   }
 }
 
-function goWrong(fault: ScriptedFault, response: ServerResponse, reply: (status: number, body: string) => void): void {
+function goWrong(fault: ScriptedFault, answer: Answer): void {
   switch (fault.kind) {
     case "error":
       throw new StsFault(fault.wireCode, fault.status, "as the test wanted it");
     case "answer":
-      reply(fault.status, fault.body);
+      answer.reply(fault.status, fault.body);
       return;
     case "reset":
-      response.destroy();
+      answer.reset();
       return;
     case "hang":
       return;
@@ -180,58 +173,9 @@ async function caller(request: SignedRequest, context: Context): Promise<AwsSess
   }
 }
 
-function assumedXml({ session, identity, packedPolicySize }: AssumedSession, context: Context): string {
-  const credentials = element("Credentials", {
-    AccessKeyId: session.accessKeyId,
-    SecretAccessKey: session.secretAccessKey,
-    SessionToken: session.sessionToken,
-    Expiration: session.expiration.toISOString().replace(".000Z", "Z"),
-  });
-  const user = element("AssumedRoleUser", { Arn: session.arn, AssumedRoleId: session.userId });
-  const rest = {
-    SubjectFromWebIdentityToken: identity.subject,
-    Audience: identity.audience,
-    Provider: context.deployed.provider.arn,
-    PackedPolicySize: String(packedPolicySize),
-    ...(session.sourceIdentity !== undefined && { SourceIdentity: session.sourceIdentity }),
-  };
-  return responseXml("AssumeRoleWithWebIdentity", credentials + user + elements(rest), context.requestId);
-}
-
-function callerXml({ arn, userId, account }: AwsSession, requestId: string): string {
-  return responseXml("GetCallerIdentity", elements({ Arn: arn, UserId: userId, Account: account }), requestId);
-}
-
-const NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/";
-
-function responseXml(action: string, result: string, requestId: string): string {
-  const metadata = element("ResponseMetadata", { RequestId: requestId });
-  return `<${action}Response xmlns="${NAMESPACE}"><${action}Result>${result}</${action}Result>${metadata}</${action}Response>`;
-}
-
-function errorXml(fault: StsFault, requestId: string): string {
-  const type = fault.status < 500 ? "Sender" : "Receiver";
-  const error = element("Error", { Type: type, Code: fault.wireCode, Message: fault.message });
-  return `<ErrorResponse xmlns="${NAMESPACE}">${error}${elements({ RequestId: requestId })}</ErrorResponse>`;
-}
-
-function element(name: string, children: Readonly<Record<string, string>>): string {
-  return `<${name}>${elements(children)}</${name}>`;
-}
-
-function elements(children: Readonly<Record<string, string>>): string {
-  return Object.entries(children)
-    .map(([name, text]) => `<${name}>${escapeXml(text)}</${name}>`)
-    .join("");
-}
-
-function escapeXml(text: string): string {
-  return text.replace(/[<>&"']/g, (char) => `&#${char.charCodeAt(0)};`);
-}
-
 const MAX_BODY = 1024 * 1024;
 
-async function readBody(request: IncomingMessage): Promise<Buffer> {
+async function readBody(request: Request): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
