@@ -1,4 +1,10 @@
-import { AuthorizationResponseError, ResponseBodyError, WWWAuthenticateChallengeError } from "openid-client";
+import { errors } from "jose";
+import {
+  AuthorizationResponseError,
+  ClientError,
+  ResponseBodyError,
+  WWWAuthenticateChallengeError,
+} from "openid-client";
 import { Refusal, type ReasonCode } from "../flow/errors.ts";
 
 /** What was under way when something failed. */
@@ -51,18 +57,17 @@ function rejectsClient(error: unknown): boolean {
   return error instanceof Error && error.cause instanceof Response && error.cause.status === 401;
 }
 
-/** The text and the code of an error of openid-client (`OAUTH_`) or jose (`ERR_J`); openid-client's cause says more. */
+/** The fixed text of an error of openid-client or jose, and its code; openid-client's cause says more than itself. */
 function libraryFault(error: unknown): string | undefined {
-  const outer = codedError(error);
-  const inner = outer && codedError(outer.cause);
-  const coded = inner ?? outer;
-  if (!coded) return undefined;
-  return error instanceof ResponseBodyError
-    ? `it was refused (status ${error.status})`
-    : `${coded.message} (${coded.code})`;
+  if (error instanceof ResponseBodyError) return `it was refused with status ${error.status}`;
+  if (!isLibraryError(error)) return undefined;
+  const { message, code } = isLibraryError(error.cause) ? error.cause : error;
+  return code === undefined ? message : `${message} (${code})`;
 }
 
-function codedError(error: unknown): (Error & { code: string }) | undefined {
-  if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return undefined;
-  return /^(?:OAUTH_|ERR_J)/.test(error.code) ? (error as Error & { code: string }) : undefined;
+/** openid-client lets some errors of its base library through, which only their code tells. */
+function isLibraryError(error: unknown): error is Error & { code?: string } {
+  if (error instanceof ClientError || error instanceof errors.JOSEError) return true;
+  if (error instanceof WWWAuthenticateChallengeError) return true;
+  return error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("OAUTH_");
 }

@@ -152,13 +152,13 @@ async function authorizationUrl(
 }
 
 /**
- * The ID token's claims and what userinfo adds. `email_verified` speaks of the email beside it: userinfo's is dropped
- * where the ID token brought an email of its own that userinfo does not share.
+ * The ID token's claims and what userinfo adds. `email_verified` speaks of the email beside it: it is dropped where it
+ * came from one of the two and the email from the other, unless both have the same.
  */
 export function mergeClaims(idToken: Claims, userinfo: Claims): Claims {
   const merged = { ...userinfo, ...idToken };
-  const borrowed = !Object.hasOwn(idToken, "email_verified");
-  if (borrowed && merged["email"] !== userinfo["email"]) delete merged["email_verified"];
+  const voucher = Object.hasOwn(idToken, "email_verified") ? idToken : userinfo;
+  if (voucher["email"] !== merged["email"]) delete merged["email_verified"];
   return merged;
 }
 

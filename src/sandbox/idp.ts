@@ -3,13 +3,15 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import express, { type Express } from "express";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
-import { Provider, interactionPolicy, type ClientMetadata, type Configuration } from "oidc-provider";
+import { Provider, type ClientMetadata, type Configuration } from "oidc-provider";
 import type { ProviderConfig } from "../config/config.ts";
 import { signInPage } from "./idp-page.ts";
 import { IdpRecords } from "./idp-records.ts";
 import { DIRECTORIES, ENTRA_TENANT, type Directory, type Person } from "./people.ts";
 
 export type StandInId = keyof typeof DIRECTORIES;
+
+type ClientAuth = ProviderConfig["clientAuth"]["method"];
 
 /** An identity provider that runs on this machine, and what the broker's configuration must say of it. */
 export interface StandInProvider {
@@ -19,7 +21,7 @@ export interface StandInProvider {
   readonly issuer: string;
   readonly clientId: string;
   readonly clientSecret: string;
-  readonly clientAuth: ProviderConfig["clientAuth"]["method"];
+  readonly clientAuth: ClientAuth;
   readonly emailDomain: string;
   readonly people: readonly Person[];
   close(): Promise<void>;
@@ -43,10 +45,7 @@ const SHAPES = {
     clientId: "b1946ac9-2ad4-4c53-9f0f-5d2e8c7a6b31",
   },
   auth0: { path: "/", clientAuth: "client_secret_post", clientId: "Xq3vT8mK2pLw9ZrY5nBc7dFg1hJs4uVa" },
-} as const satisfies Record<
-  StandInId,
-  { path: string; clientAuth: ProviderConfig["clientAuth"]["method"]; clientId: string }
->;
+} as const satisfies Record<StandInId, { path: string; clientAuth: ClientAuth; clientId: string }>;
 
 /** All three, each a server of its own on `localhost`. Rejects where a port can't be had; those begun are closed. */
 export async function startIdentityProviders(
@@ -78,25 +77,28 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
   const port = await listen(server, options.port ?? 0);
   const issuer = `http://localhost:${port}${shape.path}`;
   const clientSecret = randomBytes(24).toString("base64url");
+  const clientAuth = options.clientKey ? "private_key_jwt" : shape.clientAuth;
   const client: ClientMetadata = {
     client_id: shape.clientId,
     redirect_uris: [...options.redirectUris],
-    ...(options.clientKey
-      ? { token_endpoint_auth_method: "private_key_jwt", jwks: { keys: [options.clientKey] } }
-      : { token_endpoint_auth_method: shape.clientAuth, client_secret: clientSecret }),
+    token_endpoint_auth_method: clientAuth,
+    ...(options.clientKey ? { jwks: { keys: [options.clientKey] } } : { client_secret: clientSecret }),
   };
   const path = shape.path.replace(/\/$/, "");
-  mount(app, path, directory, new Provider(issuer, await configuration(path, directory, client)));
+  const provider = new Provider(issuer, await configuration(path, directory, client));
+  mount(app, path, directory, clientAuth, provider);
+  const { kind, label, emailDomain, people } = directory;
+  const { clientId } = shape;
   return {
     id,
-    kind: directory.kind,
-    label: directory.label,
+    kind,
+    label,
     issuer,
-    clientId: shape.clientId,
+    clientId,
     clientSecret,
-    clientAuth: options.clientKey ? "private_key_jwt" : shape.clientAuth,
-    emailDomain: directory.emailDomain,
-    people: directory.people,
+    clientAuth,
+    emailDomain,
+    people,
     close: () => close(server),
   };
 }
@@ -104,14 +106,6 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
 async function configuration(path: string, directory: Directory, client: ClientMetadata): Promise<Configuration> {
   const { privateKey } = await generateKeyPair("RS256", { extractable: true });
   const claimNames = new Set(directory.people.flatMap(({ claims }) => Object.keys(claims)));
-  const policy = interactionPolicy.base();
-  // Nobody stays signed in, so that a second sign-in can be another person's.
-  const ask = new interactionPolicy.Check("every_time", "this stand-in asks every time", (ctx) =>
-    ctx.oidc.result?.login === undefined
-      ? interactionPolicy.Check.REQUEST_PROMPT
-      : interactionPolicy.Check.NO_NEED_TO_PROMPT,
-  );
-  policy.get("login")?.checks.add(ask);
   return {
     adapter: new IdpRecords().adapter,
     clients: [client],
@@ -124,11 +118,15 @@ async function configuration(path: string, directory: Directory, client: ClientM
     conformIdTokenClaims: false,
     pkce: { required: () => true },
     features: { devInteractions: { enabled: false } },
-    interactions: { policy, url: (_ctx, { uid }) => `${path}/interaction/${uid}` },
+    interactions: { url: (_ctx, { uid }) => `${path}/interaction/${uid}` },
     ttl: { AccessToken: 300, AuthorizationCode: 60, Grant: 600, IdToken: 3600, Interaction: 600, Session: 600 },
     findAccount: (_ctx, subject) => {
       const person = directory.people.find((candidate) => candidate.subject === subject);
       return person && { accountId: subject, claims: () => ({ sub: subject, ...person.claims }) };
+    },
+    renderError: (ctx, { error }) => {
+      ctx.type = "text";
+      ctx.body = `this stand-in refuses: ${error}`;
     },
     // The company has agreed for its people.
     loadExistingGrant: async (ctx) => {
@@ -142,7 +140,13 @@ async function configuration(path: string, directory: Directory, client: ClientM
   };
 }
 
-function mount(app: Express, path: string, directory: Directory, provider: Provider): void {
+function mount(app: Express, path: string, directory: Directory, clientAuth: ClientAuth, provider: Provider): void {
+  app.use((req, _res, next) => {
+    // Nobody stays signed in, so that a second sign-in can be another person's.
+    const cookies = req.headers.cookie?.split("; ").filter((cookie) => !cookie.startsWith("_session"));
+    if (cookies) req.headers.cookie = cookies.join("; ");
+    next();
+  });
   app.get(`${path}/interaction/:uid`, async (req, res) => {
     await provider.interactionDetails(req, res);
     res.set({
@@ -156,6 +160,12 @@ function mount(app: Express, path: string, directory: Directory, provider: Provi
     const known = directory.people.find(({ subject }) => subject === person);
     const result = known ? { login: { accountId: known.subject, remember: false } } : { error: "access_denied" };
     await provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false });
+  });
+  app.post(`${path}/token`, (req, res, next) => {
+    // oidc-provider takes a secret in either place; the real ones take it in the one that is configured.
+    const inHeader = req.headers.authorization !== undefined;
+    if (inHeader === (clientAuth === "client_secret_basic")) next();
+    else res.status(401).json({ error: "invalid_client" });
   });
   app.use(path === "" ? "/" : path, provider.callback());
 }
