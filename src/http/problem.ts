@@ -27,7 +27,7 @@ export function showProblem(baseUrl: string, log: Log): ErrorRequestHandler {
 }
 
 /** The refusal in RFC 9457's form: `type` is an address that explains the code, `detail` what to do. */
-export function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Problem {
+function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Problem {
   const { status, sentence, remedy } = reason(refusal.code);
   return {
     type: `${baseUrl}/problems/${refusal.code}`,

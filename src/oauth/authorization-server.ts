@@ -101,12 +101,12 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       };
     },
 
-    approve: (req, res, identity) =>
-      answer(req, res, async ({ params }) => {
-        const signedInAt = Math.floor(identity.signedInAt / 1000);
-        const ends = signedInAt + signInMaxAgeSeconds;
-        const secondsLeft = ends - Math.floor(Date.now() / 1000);
-        if (secondsLeft <= 0) throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
+    async approve(req, res, identity) {
+      const ends = Math.floor(identity.signedInAt / 1000) + signInMaxAgeSeconds;
+      const secondsLeft = ends - Math.floor(Date.now() / 1000);
+      // Before the answer is taken: the person can sign in again and come back to it.
+      if (secondsLeft <= 0) throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
+      return answer(req, res, async ({ params }) => {
         const accountId = accountIdOf(identity);
         const clientId = String(params["client_id"]);
         const grant = new provider.Grant({ accountId, clientId });
@@ -114,8 +114,10 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
         grant.addOIDCScope(String(params["scope"]));
         const grantId = await grant.save();
         await grants.keepSubject(grantId, { clientId, identity }, secondsLeft);
-        return { login: { accountId, ts: signedInAt, remember: false }, consent: { grantId } };
-      }),
+        const ts = ends - signInMaxAgeSeconds;
+        return { login: { accountId, ts, remember: false }, consent: { grantId } };
+      });
+    },
 
     decline: (req, res) =>
       answer(req, res, () =>

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import * as oidc from "openid-client";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { memoryStore } from "../../src/store/memory.ts";
 import { redisStore } from "../../src/store/redis.ts";
 import { sealed } from "../../src/store/sealed.ts";
 import {
@@ -109,12 +110,35 @@ describe("a sign-in of the command line", () => {
     expect(String(first)).not.toContain("jane");
   });
 
-  it("refuses an approval whose sign-in is too old", async () => {
+  it("refuses an approval whose sign-in is too old, and takes it after another sign-in", async () => {
     of.person = jane({ signedInAt: Date.now() - SIGN_IN_MAX_AGE * 1000 });
     const browser = new PathCookies(of.url);
     const page = target(await open(of, browser, loginRequest()));
     const answer = await browser.post(page.href, { decision: "approve" });
     expect(await answer.json()).toEqual({ code: "sign_in_expired" });
+    of.person = jane();
+    expect((await browser.post(page.href, { decision: "approve" })).status).toBe(303);
+  });
+
+  it("behind a proxy that ends TLS, sets Secure cookies and stays at the configured address", async () => {
+    const issuer = "https://rolecall.acme.example/oauth";
+    const behind = await startAuthorization(memoryStore(), { issuer });
+    try {
+      const browser = new PathCookies(behind.url);
+      const opened = await open({ ...behind, issuer: `${behind.url}/oauth` }, browser, loginRequest());
+      expect(opened.headers.getSetCookie()).toHaveLength(4);
+      for (const cookie of opened.headers.getSetCookie()) {
+        expect(cookie).toMatch(/^__Secure-rolecall-.+; path=\/oauth\/.+; secure; httponly/);
+        expect(cookie).toContain("samesite=lax");
+      }
+      const resume = target(await browser.post(target(opened).href, { decision: "approve" }));
+      expect(resume.href).toMatch(/^https:\/\/rolecall\.acme\.example\/oauth\/auth\//);
+      const back = target(await browser.get(`${behind.url}${resume.pathname}`));
+      expect(back.searchParams.get("iss")).toBe(issuer);
+      expect(back.searchParams.get("code")).toMatch(/^[\w-]{43}$/);
+    } finally {
+      await behind.close();
+    }
   });
 });
 
