@@ -1,5 +1,6 @@
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { startCompany } from "./company.ts";
 import { alternate, figures, type Figures } from "./measure.ts";
 
@@ -9,19 +10,12 @@ const ROLECALL = fileURLToPath(new URL("../dist/rolecall.mjs", import.meta.url))
 export async function cli(): Promise<Figures> {
   const company = await startCompany();
   const env = { ...process.env, ROLECALL_HOME: company.home };
-  const run = (...args: string[]): void => {
-    const { status, stderr } = spawnSync(process.execPath, args, { env, encoding: "utf8" });
-    if (status !== 0) throw new Error(stderr);
-  };
+  const run = (...args: string[]): Promise<unknown> => promisify(execFile)(process.execPath, args, { env });
   try {
     const times = await alternate({
       samples: 40,
-      ours: () => {
-        run(ROLECALL, "credentials", "--broker", company.sandbox.config.baseUrl);
-      },
-      floor: () => {
-        run("--eval", "0");
-      },
+      ours: () => run(ROLECALL, "credentials", "--broker", company.sandbox.config.baseUrl),
+      floor: () => run("--eval", "0"),
     });
     return figures("cli", "ms", "a start of Node that does nothing", times);
   } finally {

@@ -50,7 +50,6 @@ export async function startCompany(): Promise<BenchCompany> {
 async function serve(configFile: string): Promise<{ close(): Promise<void> }> {
   const child = spawn(process.execPath, [BROKER, "serve", "--config", configFile], {
     stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, NODE_OPTIONS: "--disable-warning=ExperimentalWarning" },
   });
   const exited = once(child, "exit");
   for await (const chunk of child.stdout.setEncoding("utf8")) {

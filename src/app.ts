@@ -11,6 +11,8 @@ import { decide, issueCredentials, type IssuePorts, type IssueSettings } from ".
 import type { Log } from "./flow/ports.ts";
 import { personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
+import { loadPages } from "./http/pages.ts";
+import { refusalPage } from "./http/refusals.ts";
 import { createServer } from "./http/server.ts";
 import { loginStates } from "./idp/login-state.ts";
 import { oidcClient } from "./idp/oidc.ts";
@@ -63,6 +65,7 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
     cookieKeys: keys.cookieKeys,
     signInMaxAgeSeconds: config.signInMaxAgeSeconds,
     onGrantReused: (grant) => recordReuse(ledger, grant),
+    errorPage: refusalPage(loadPages()),
     log,
   });
   const app = createServer({

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { join, resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { VERSION } from "./cli/version.ts";
 import type { AuditIo } from "./operator/audit.ts";
 import type { OperatorIo } from "./operator/check.ts";
 import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
@@ -35,6 +36,7 @@ const JSON_OUTPUT = ["--json", "print JSON, for programs"] as const;
 
 const program = new Command("rolecall-broker")
   .description("Company sign-in to short-lived, tagged AWS credentials: the broker, and its operators' commands.")
+  .version(VERSION)
   .showHelpAfterError("hint: rolecall-broker --help")
   .exitOverride()
   .addHelpText(

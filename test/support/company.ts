@@ -86,7 +86,7 @@ export async function useProfile(machine: Machine, company: Company): Promise<vo
 
 /** The operators' program; resolves also when it fails. */
 export async function broker(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const all = ["--disable-warning=ExperimentalWarning", BROKER, ...args];
+  const all = [BROKER, ...args];
   try {
     const { stdout, stderr } = await promisify(execFile)(process.execPath, all, { env: { PATH: process.env["PATH"] } });
     return { code: 0, stdout, stderr };
