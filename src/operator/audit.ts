@@ -5,7 +5,7 @@ import { followEntries, readEntries } from "../ledger/log-reader.ts";
 import type { LedgerEntry } from "../ledger/row.ts";
 import { readSqlite } from "../ledger/sqlite.ts";
 import type { LedgerReader } from "../ledger/tables.ts";
-import { VerifyFailure, verifyLog, type VerifyReport } from "../ledger/verify.ts";
+import { VerifyFailure, verifyLog, type VerifyOptions, type VerifyReport } from "../ledger/verify.ts";
 
 /** Where an operator's command writes; `signal` ends what would go on for ever. */
 export interface AuditIo {
@@ -27,21 +27,20 @@ export interface AuditVerifyOptions {
 /** Progress is told once a second, so not at all where it is soon over (milliseconds). */
 const PROGRESS_EVERY = 1000;
 
-/** `audit verify`. Resolves with the exit code: 0 consistent, 1 not, 2 a file or key that can't be read. */
+/** `audit verify`. Resolves with the exit code: 0 consistent, 1 not, 2 a file or key that was named is none. */
 export async function auditVerify(options: AuditVerifyOptions, io: AuditIo): Promise<number> {
-  return withLedger(options.ledgerFile, io, async (db) => {
-    const verifier = readVerifier(options.checkpointPublicKey);
-    const files = options.checkpointFiles ?? [];
-    const checkpoints = await Promise.all(files.map((file) => readFile(file, "utf8")));
+  const given = async (): Promise<VerifyOptions> => ({
+    verifier: readVerifier(options.checkpointPublicKey),
+    checkpoints: await Promise.all((options.checkpointFiles ?? []).map((file) => readFile(file, "utf8"))),
+  });
+  return withLedger(options.ledgerFile, io, given, async (db, checked) => {
     try {
-      const report = await verifyLog(db, { verifier, checkpoints, progress: tellProgress(io) });
-      await io.out(options.json ? `${JSON.stringify({ ok: true, ...report })}\n` : describe(report, verifier));
+      const report = await verifyLog(db, { ...checked, progress: tellProgress(io) });
+      await io.out(options.json ? `${JSON.stringify({ ok: true, ...report })}\n` : describe(report, checked.verifier));
       return 0;
     } catch (error) {
-      if (!(error instanceof VerifyFailure)) throw error;
-      const { seq, message } = error;
-      if (options.json) await io.out(`${JSON.stringify({ ok: false, seq, problem: message })}\n`);
-      else await io.err(`error: ${message}\n`);
+      if (!(options.json && error instanceof VerifyFailure)) throw error;
+      await io.out(`${JSON.stringify({ ok: false, seq: error.seq, problem: error.message })}\n`);
       return 1;
     }
   });
@@ -53,9 +52,9 @@ export interface AuditExportOptions {
   readonly format?: "jsonl" | "csv";
 }
 
-/** `audit export`: every entry with its personal data, oldest first. Exit codes: 0 done, 2 no ledger there. */
+/** `audit export`: every entry with its personal data, oldest first. Exit codes: 0 done, 1 failed, 2 no ledger there. */
 export async function auditExport({ ledgerFile, format }: AuditExportOptions, io: AuditIo): Promise<number> {
-  return withLedger(ledgerFile, io, async (db) => {
+  return withLedger(ledgerFile, io, nothing, async (db) => {
     const entries = readEntries(db);
     for await (const text of format === "csv" ? asCsv(entries) : asJsonLines(entries)) {
       if (io.signal?.aborted) break;
@@ -72,9 +71,9 @@ export interface AuditTailOptions {
   readonly json?: boolean;
 }
 
-/** `audit tail`: the last entries, then new ones until `io.signal`. Exit codes: 0 stopped, 2 no ledger there. */
+/** `audit tail`: the last entries, then new ones until `io.signal`. Exit codes: 0 stopped, 1 failed, 2 no ledger there. */
 export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptions, io: AuditIo): Promise<number> {
-  return withLedger(ledgerFile, io, async (db) => {
+  return withLedger(ledgerFile, io, nothing, async (db) => {
     const signal = io.signal ?? new AbortController().signal;
     for await (const entry of followEntries(db, lines, signal)) {
       await io.out(json ? `${JSON.stringify(entry)}\n` : `${line(entry)}\n`);
@@ -83,15 +82,24 @@ export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptio
   });
 }
 
-async function withLedger(file: string, io: AuditIo, work: (db: LedgerReader) => Promise<number>): Promise<number> {
+const nothing = (): Promise<void> => Promise.resolve();
+
+/** `work` on the ledger in `file`, once that and all else that was `given` could be read. */
+async function withLedger<T>(
+  file: string,
+  io: AuditIo,
+  given: () => Promise<T>,
+  work: (db: LedgerReader, given: T) => Promise<number>,
+): Promise<number> {
   let db: LedgerReader | undefined;
   try {
     await stat(file);
+    const input = await given();
     db = readSqlite(file);
-    return await work(db);
+    return await work(db, input);
   } catch (error) {
     await io.err(`error: ${error instanceof Error ? error.message : "unknown fault"}\n`);
-    return 2;
+    return db ? 1 : 2;
   } finally {
     await db?.destroy();
   }

@@ -79,11 +79,11 @@ describe("rolecall-broker audit, beside a running broker", () => {
     expect(io.stderr).toMatch(message);
   });
 
-  it("verify: 2 where the file is no ledger", async () => {
+  it("verify: 1 where the file is no ledger", async () => {
     const other = join(folder, "other");
     writeFileSync(other, "x".repeat(5000));
     const io = recordingIo();
-    expect(await auditVerify({ ledgerFile: other }, io)).toBe(2);
+    expect(await auditVerify({ ledgerFile: other }, io)).toBe(1);
     expect(io.stderr).toMatch(/not a ledger/);
   });
 
