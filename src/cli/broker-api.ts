@@ -55,8 +55,7 @@ function refusalOf(broker: string, response: Response, body: unknown): CommandFa
   const { code } = problem;
   const requestId = text(problem["requestId"]) ?? response.headers.get("x-request-id") ?? undefined;
   const sentence = text(problem["title"]) ?? `the broker at ${broker} answered with HTTP ${response.status}`;
-  const hint =
-    text(problem["detail"]) ?? (response.status === 401 ? `run: rolecall login --broker ${broker}` : undefined);
+  const hint = response.status === 401 ? `run: rolecall login --broker ${broker}` : text(problem["detail"]);
   const details = [text(code) && `reason: ${String(code)}`, requestId && `request ID: ${requestId}`].filter(
     (line) => line !== undefined,
   );

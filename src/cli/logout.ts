@@ -1,3 +1,5 @@
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { parseAwsCredentials, secondsLeft } from "./aws-credentials.ts";
 import { CommandFailure } from "./failure.ts";
 import { brokerFiles, chooseBroker, type BrokerFiles } from "./home.ts";
@@ -20,7 +22,7 @@ async function endSignIn(files: BrokerFiles): Promise<void> {
   const tokens = readTokens(files);
   const credentials = readPrivateJson(files.credentials, parseAwsCredentials);
   // First what is sure to work: a broker that hangs must not leave a sign-in behind on a laptop.
-  const removed = [files.tokens, files.credentials, files.failure].map(removePrivateFile).includes(true);
+  const removed = removeKept(files.folder);
   if (credentials !== undefined && secondsLeft(credentials, Date.now()) > 0) {
     say(`note: AWS credentials that a program took already stay valid until ${credentials.Expiration}`);
   }
@@ -30,6 +32,13 @@ async function endSignIn(files: BrokerFiles): Promise<void> {
   }
   await revokeAtBroker(files.broker, tokens.refreshToken);
   print(`signed out of ${files.broker}`);
+}
+
+/** All but the locks (and the journal that SQLite lays beside one), with what a killed process may have left half written; true where there was anything. */
+function removeKept(folder: string): boolean {
+  const kept = readdirSync(folder).filter((name) => !name.includes(".lock"));
+  for (const name of kept) removePrivateFile(join(folder, name));
+  return kept.length > 0;
 }
 
 async function revokeAtBroker(broker: string, refreshToken: string): Promise<void> {

@@ -53,12 +53,21 @@ export function readPrivateJson<T>(path: string, parse: (value: unknown) => T | 
     text = readPrivate(path);
   } catch (error) {
     if (errorCode(error) === "ENOENT") return undefined;
-    say(`rolecall: warning: ${path} is ignored: ${error instanceof CommandFailure ? error.message : reasonOf(error)}`);
+    warnOnce(path, error instanceof CommandFailure ? error.message : reasonOf(error));
     return undefined;
   }
   const parsed = parse(parseJson(text));
-  if (parsed === undefined) say(`rolecall: warning: ${path} is damaged and is ignored`);
+  if (parsed === undefined) warnOnce(path, "it is damaged");
   return parsed;
+}
+
+const warned = new Set<string>();
+
+/** A file is read again once the lock is held; the person is told one time. */
+function warnOnce(path: string, fault: string): void {
+  if (warned.has(path)) return;
+  warned.add(path);
+  say(`rolecall: warning: ${path} is ignored: ${fault}`);
 }
 
 function readPrivate(path: string): string {

@@ -22,15 +22,15 @@ async function askWhoami(files: BrokerFiles): Promise<Record<string, unknown>> {
   );
 }
 
-/** One fact a line; a fact that this broker does not tell is left out. */
+/** One fact a line, each tag with where it came from; a fact that this broker does not tell is left out. */
 function personLines(broker: string, person: Record<string, unknown>): string[] {
-  const { email, sessionName, sessionArn, tags, signInExpires } = person;
+  const { email, sessionName, sessionArn, tags, trace, signInExpires } = person;
   const facts: [string, unknown][] = [
     ["signed in as", email],
     ["at", broker],
     ["session name", sessionName],
-    ["session ARN", sessionArn],
-    ...tagFacts(tags),
+    ["billed as", sessionArn],
+    ...tagFacts(tags, trace),
     ["sign-in ends", signInExpires],
   ];
   const known = facts.filter((fact): fact is [string, string] => typeof fact[1] === "string");
@@ -38,7 +38,28 @@ function personLines(broker: string, person: Record<string, unknown>): string[] 
   return known.map(([name, value]) => `${`${name}:`.padEnd(width)}${value}`);
 }
 
-function tagFacts(tags: unknown): [string, unknown][] {
+function tagFacts(tags: unknown, trace: unknown): [string, unknown][] {
   if (typeof tags !== "object" || tags === null) return [];
-  return Object.entries(tags).map(([key, value]): [string, unknown] => [`tag ${key}`, value]);
+  return Object.entries(tags).map(([key, value]): [string, unknown] => [
+    `tag ${key}`,
+    `${String(value)}${why(key, trace)}`,
+  ]);
+}
+
+/** The rule that gave the tag its value, as the broker's trace has it. */
+function why(tag: string, trace: unknown): string {
+  const steps: unknown[] = Array.isArray(trace) ? trace : [];
+  const spoke = steps.find(
+    (step): step is Record<string, unknown> =>
+      typeof step === "object" &&
+      step !== null &&
+      "tag" in step &&
+      step.tag === tag &&
+      "outcome" in step &&
+      step.outcome === "spoke",
+  );
+  if (typeof spoke?.["rule"] !== "string") return "";
+  return typeof spoke["claim"] === "string"
+    ? `  (claim ${spoke["claim"]}, rule ${spoke["rule"]})`
+    : `  (${spoke["rule"]})`;
 }

@@ -182,7 +182,9 @@ describe("not signed in, or no longer", () => {
     expect(await credentials()).toMatchObject({
       code: 1,
       stdout: "",
-      stderr: "rolecall: Your sign-in is too old.\nreason: sign_in_expired\nrequest ID: req-1\nhint: What to do.\n",
+      stderr:
+        "rolecall: Your sign-in is too old.\nreason: sign_in_expired\nrequest ID: req-1\n" +
+        `hint: run: rolecall login --broker ${broker.url}\n`,
     });
   });
 
@@ -320,6 +322,7 @@ describe("files that are not as they were left", () => {
     expect(run.code, run.stderr).toBe(0);
     expect(accessKeyOf(run)).toBe("ASIASTUB2");
     expect(run.stderr).toMatch(warning);
+    expect(run.stderr.match(/is ignored/g)).toHaveLength(1);
     if (name !== "a folder") expect(await credentials()).toMatchObject({ code: 0, stderr: "" });
   });
 

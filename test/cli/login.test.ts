@@ -28,7 +28,8 @@ describe("the happy way", () => {
     const run = await machine.run(login());
     expect(run).toMatchObject({ code: 0 });
     expect(run.stdout).toContain("jane@acme.example");
-    expect(run.stdout).toMatch(/tag cost-centre: +cc-1042/);
+    expect(run.stdout).toMatch(/tag team: +search {2}\(claim department, rule from\[1\]\)/);
+    expect(run.stdout).toMatch(/sign-in ends: +2026-11-22T21:00:00Z/);
     expect(run.stderr).toContain(`${broker.url}/oauth/auth?`);
     const page = (await machine.pages()).at(-1);
     expect(page).toMatchObject({
@@ -261,7 +262,7 @@ describe("usage", () => {
     writeFileSync(join(machine.home, ".rolecall", "settings.json"), '{"broker":');
     const run = await machine.run(["whoami"]);
     expect(run).toMatchObject({ code: 2 });
-    expect(run.stderr).toMatch(/settings.json is damaged[^]*no broker is known/);
+    expect(run.stderr).toMatch(/settings.json is ignored: it is damaged[^]*no broker is known/);
   });
 });
 

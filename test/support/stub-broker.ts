@@ -188,9 +188,17 @@ async function callApi(
       status: 200,
       body: {
         email: "jane@acme.example",
+        provider: "okta",
+        signedInAt: "2026-11-22T09:00:00Z",
+        signInExpires: "2026-11-22T21:00:00Z",
         sessionName: "jane@acme.example",
         sessionArn: "arn:aws:sts::111122223333:assumed-role/BedrockShared/jane@acme.example",
-        tags: { team: "search", "cost-centre": "cc-1042" },
+        tags: { team: "search", "cost-centre": "unallocated" },
+        trace: [
+          { tag: "team", rule: "from[0]", claim: "groups", outcome: "no claim" },
+          { tag: "team", rule: "from[1]", claim: "department", value: "search", outcome: "spoke" },
+          { tag: "cost-centre", rule: "default", value: "unallocated", outcome: "spoke" },
+        ],
       },
     };
   }
