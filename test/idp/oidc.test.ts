@@ -525,7 +525,7 @@ describe("the provider's failures", () => {
     ["too many requests", tokenAnswer(429, {}), "idp_unreachable"],
     ["a failing server", tokenAnswer(502, "<html>"), "idp_unreachable"],
     ["a redirect", tokenAnswer(307, {}, { location: "https://evil.example" }), "idp_response_invalid"],
-    ["more than a mebibyte", tokenAnswer(200, { access_token: "x".repeat(1024 * 1024) }), "idp_response_invalid"],
+    ["more than a mebibyte", { tokens: (it) => ({ ...it, padding: "x".repeat(1024 * 1024) }) }, "idp_response_invalid"],
     [
       "a connection that ends",
       { respond: (path, res) => path === "/token" && Boolean(res.destroy()) },
@@ -548,12 +548,14 @@ describe("the provider's failures", () => {
   });
 
   test("metadata that is a page, too large, or not there", async () => {
-    const answers = ["<html>", JSON.stringify({ issuer: idp.issuer, x: "x".repeat(1024 * 1024) }), "{}"];
+    const answers = ["<html>", "{}"];
     for (const body of answers) {
       idp.behavior.respond = (_path, res) => Boolean(res.writeHead(200, json).end(body));
       expect(await codeOf(clientOf().begin())).toBe("idp_response_invalid");
     }
     idp.behavior.respond = (_path, res) => Boolean(res.writeHead(404).end());
+    expect(await codeOf(clientOf().begin())).toBe("idp_response_invalid");
+    idp.behavior = { metadata: (document) => ({ ...document, padding: "x".repeat(1024 * 1024) }) };
     expect(await codeOf(clientOf().begin())).toBe("idp_response_invalid");
   });
 

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Refusal } from "../../src/flow/errors.ts";
 import type { KeyValueStore } from "../../src/flow/ports.ts";
 import { memoryStore } from "../../src/store/memory.ts";
-import { newSigningKey, startHostileIdp, type HostileIdp } from "../support/hostile-idp.ts";
+import { newSigningKey, startHostileIdp, type Claims, type HostileIdp } from "../support/hostile-idp.ts";
+import { TENANT } from "../support/provider-config.ts";
 import { startSignInApp, type Outcome, type SignInApp } from "../support/sign-in-app.ts";
 
 let now = Date.now();
@@ -210,6 +211,48 @@ describe("a refusal names as much of the person as is known", () => {
     okta.behavior.claims = (claims) => ({ ...claims, email: "jane@evil.example" });
     const about = { ...provider, subject: "00u1", email: "jane@evil.example" };
     expect(await finish()).toEqual({ code: "email_domain", tied: true, about });
+  });
+});
+
+describe("Entra ID", () => {
+  const oid = "6a5d2c14-03b7-4b7d-9b0e-7f1a2c3d4e01";
+  const member = { tid: TENANT, oid, xms_edov: true, acct: 0 };
+  let entra: HostileIdp;
+  beforeEach(async () => {
+    entra = await startHostileIdp({ id: "entra", kind: "entra" }, `/${TENANT}/v2.0`);
+    app.add(entra.provider);
+  });
+  afterEach(() => entra.close());
+
+  const finish = async (claims: Claims): Promise<Outcome> => {
+    entra.behavior.claims = (standard) => ({ ...standard, ...member, ...claims });
+    const browser = new Browser();
+    return browser.visit(await browser.begin("entra"));
+  };
+
+  test("the same email under another oid is another person", async () => {
+    const [jane, other] = [await finish({}), await finish({ oid: oid.replace("01", "02") })];
+    expect(jane.identity).toMatchObject({ subject: `${TENANT}/${oid}`, email: "jane@acme.example" });
+    expect(other.identity?.subject).not.toBe(jane.identity?.subject);
+  });
+
+  test("another tenant's account is refused, whatever issuer its token names", async () => {
+    const tid = "00000000-0000-4000-8000-000000000000";
+    expect(await finish({ tid })).toMatchObject({ code: "tenant_mismatch" });
+    expect(await finish({ tid, iss: entra.issuer.replace(TENANT, tid) })).toMatchObject({
+      code: "idp_response_invalid",
+    });
+  });
+
+  test("a guest is refused", async () => {
+    expect(await finish({ acct: 1 })).toMatchObject({ code: "guest_refused", about: { subject: `${TENANT}/${oid}` } });
+  });
+
+  test("a list of teams that was left out is not fetched from where the claim says", async () => {
+    const endpoint = `${entra.issuer}/groups-of-mallory`;
+    const claims = { team: undefined, _claim_names: { team: "src1" }, _claim_sources: { src1: { endpoint } } };
+    expect(await finish(claims)).toMatchObject({ code: "groups_overage" });
+    expect(entra.seen.map(({ path }) => path)).not.toContain("/groups-of-mallory");
   });
 });
 

@@ -109,10 +109,10 @@ export async function startHostileIdp(over: Partial<ProviderConfig> = {}, path =
     "/.well-known/openid-configuration": () => {
       const document: Claims = {
         issuer,
-        authorization_endpoint: `${origin}/authorize`,
-        token_endpoint: `${origin}/token`,
-        jwks_uri: `${origin}/jwks`,
-        userinfo_endpoint: `${origin}/userinfo`,
+        authorization_endpoint: `${issuer}/authorize`,
+        token_endpoint: `${issuer}/token`,
+        jwks_uri: `${issuer}/jwks`,
+        userinfo_endpoint: `${issuer}/userinfo`,
         response_types_supported: ["code"],
         id_token_signing_alg_values_supported: ["RS256", "ES256", "HS256", "none"],
       };
