@@ -111,7 +111,7 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
         const clientId = String(params["client_id"]);
         const grant = new provider.Grant({ accountId, clientId });
         grant.exp = ends;
-        grant.addOIDCScope(String(params["scope"]));
+        grant.addOIDCScope(typeof params["scope"] === "string" ? params["scope"] : "");
         const grantId = await grant.save();
         await grants.keepSubject(grantId, { clientId, identity }, secondsLeft);
         const ts = ends - signInMaxAgeSeconds;

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { memoryStore } from "../../src/store/memory.ts";
 import { redisStore } from "../../src/store/redis.ts";
 import { sealed } from "../../src/store/sealed.ts";
 import {
@@ -315,6 +316,29 @@ describe("the surface", () => {
     expect(answer.status).toBe(400);
     expect(answer.headers.get("content-type")).toMatch(/^text\/plain/);
     expect(answer.headers.get("x-content-type-options")).toBe("nosniff");
+  });
+});
+
+describe("a request that can't be answered", () => {
+  it.each<[name: string, address: string, code: string]>([
+    ["is none", "auth", "authorization_invalid"],
+    ["has ended", `auth/${"x".repeat(43)}`, "approval_unknown"],
+  ])("and %s is shown on the page of the broker's own", async (_name, address, code) => {
+    const paged = await startAuthorization(memoryStore(), {
+      errorPage: (refusal, req) => `<h1>${refusal.code} at ${String(req.url)}</h1>`,
+    });
+    try {
+      const answer = await new PathCookies(paged.url).get(`${paged.issuer}/${address}`);
+      expect([answer.status, await answer.text()]).toEqual([400, `<h1>${code} at /${address}</h1>`]);
+      expect(answer.headers.get("content-type")).toMatch(/^text\/html/);
+    } finally {
+      await paged.close();
+    }
+  });
+
+  it("grants nothing where no scope is asked for", async () => {
+    const back = await approve(of, loginRequest({ scope: undefined }));
+    expect([back.searchParams.get("error"), back.searchParams.get("code")]).toEqual(["access_denied", null]);
   });
 });
 
