@@ -393,6 +393,36 @@ describe("callers of one grant at one moment", () => {
     expect(story.filter((step) => step === "sts")).toHaveLength(2);
   });
 
+  it("who comes when STS has answered gets a call of their own, though the first still waits for the record", async () => {
+    const { story, ledger, ports } = world();
+    const waiting = Promise.withResolvers<undefined>();
+    const written = Promise.withResolvers<undefined>();
+    ledger.beforeAppend = ({ type, requestId }) => {
+      if (type !== "credentials.issued" || requestId !== "req-0") return;
+      waiting.resolve(undefined);
+      return written.promise;
+    };
+    const [first, second] = callers(2) as [IssueRequest, IssueRequest];
+    const early = issueCredentials(ports, settings, first);
+    await waiting.promise;
+    const late = await issueCredentials(ports, settings, second);
+    written.resolve(undefined);
+    expect(late.credentials.accessKeyId).not.toBe((await early).credentials.accessKeyId);
+    expect(story.filter((step) => step === "sts")).toHaveLength(2);
+  });
+
+  it("a token's ID that was given up is never used", async () => {
+    const { ledger, ports } = world();
+    const ids: (string | undefined)[] = [];
+    ledger.beforeAppend = ({ tokenId }) => {
+      ids.push(tokenId);
+      if (ids.length === 1) throw ledgerDown();
+    };
+    await codeOf(issueCredentials(ports, settings, request()));
+    await issueCredentials(ports, settings, request());
+    expect(ids[1]).not.toBe(ids[0]);
+  });
+
   it("later callers get a call of their own, also after a failed one", async () => {
     const { story, ports } = world();
     const failing = { ...ports, assumeRole: (): Promise<never> => Promise.reject(new Error("boom")) };

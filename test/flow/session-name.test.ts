@@ -35,6 +35,7 @@ describe("the hashed form for what AWS can't take", () => {
     ["the Kelvin sign, whose lower case is k", "\u212Aate@acme.example", "kate"],
     ["a Cyrillic a", "j\u0430ne@acme.example", "j-ne"],
     ["full-width letters", "ｊane@acme.example", "jane"],
+    ["a full-width @, which folds to a plain one", "jane\uFF20x@acme.example", "jane-x"],
     ["an apostrophe", "o'neil@acme.example", "o-neil"],
     ["a newline at the end", "jane@acme.example\n", "jane"],
     ["nothing to read", "李@acme.example", "person"],
