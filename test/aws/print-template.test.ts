@@ -1,0 +1,38 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parse } from "yaml";
+import { expect, test } from "vitest";
+import { printTemplate } from "../../src/operator/template.ts";
+
+const example = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
+
+async function run(name: string, config: string): Promise<{ code: number; out: string; err: string }> {
+  let out = "";
+  let err = "";
+  const io = { env: {}, out: (text: string) => void (out += text), err: (text: string) => void (err += text) };
+  return { code: await printTemplate(name, { config }, io), out, err };
+}
+
+test.each(["okta.yaml", "entra.yaml", "auth0.yaml"])("prints the role for %s, without its secrets", async (file) => {
+  const { code, out, err } = await run("aws/role", example(file));
+  expect([code, err]).toEqual([0, ""]);
+  expect(parse(out)).toHaveProperty("Resources.SharedRole.Properties.AssumeRolePolicyDocument");
+});
+
+test("an unknown name is wrong usage, and the names are told", async () => {
+  const { code, out, err } = await run("aws/rol", example("okta.yaml"));
+  expect([code, out]).toEqual([2, ""]);
+  expect(err).toBe("there is no template of that name\nhint: choose one of aws/role\n");
+});
+
+test("a faulty configuration prints its faults and no template", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "rolecall-template-"));
+  const config = join(folder, "rolecall.yaml");
+  await writeFile(config, "environment: production\n");
+  const { code, out, err } = await run("aws/role", config);
+  await rm(folder, { recursive: true });
+  expect([code, out]).toEqual([1, ""]);
+  expect(err).toContain("baseUrl: is missing");
+});
