@@ -1,43 +1,30 @@
-import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import * as oidc from "openid-client";
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { memoryStore } from "../../src/store/memory.ts";
-import { redisStore } from "../../src/store/redis.ts";
-import { sealed } from "../../src/store/sealed.ts";
 import {
   approve,
   jane,
   loginRequest,
   newCode,
   open,
-  refresh,
-  SIGN_IN_MAX_AGE,
-  signedIn,
   startAuthorization,
   target,
   token,
   tokensOf,
+  SIGN_IN_MAX_AGE,
   type Authorization,
 } from "../support/authorization.ts";
-import { recordingLog } from "../support/log.ts";
+import { startBrokers, type Brokers } from "../support/brokers.ts";
 import { PathCookies } from "../support/path-cookies.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
 
-let redis: TestRedis;
-let store: ReturnType<typeof redisStore>;
+let brokers: Brokers;
 let of: Authorization;
 
 beforeAll(async () => {
-  redis = await startRedis();
-  store = redisStore(redis.url, recordingLog());
-  of = await startAuthorization(sealed(store, randomBytes(32), recordingLog()));
+  brokers = await startBrokers();
+  ({ of } = brokers);
 });
-afterAll(async () => {
-  await of.close();
-  await store.close();
-  await redis.stop();
-});
+afterAll(() => brokers.close());
 beforeEach(() => {
   of.person = jane();
 });
@@ -186,170 +173,4 @@ describe("no request is answered silently", () => {
     await browser.get(resume.href);
     expect(browser.names().sort()).toEqual(["rolecall-approval", "rolecall-approval.sig"]);
   });
-});
-
-describe("the approval", () => {
-  it("sends a no back to the command line", async () => {
-    const browser = new PathCookies(of.url);
-    const page = target(await open(of, browser, loginRequest()));
-    const resume = target(await browser.post(page.href, { decision: "decline" }));
-    const back = target(await browser.get(resume.href));
-    expect(Object.fromEntries(back.searchParams)).toEqual({
-      error: "access_denied",
-      error_description: "You declined to give the command line access.",
-      state: "state-1",
-      iss: of.issuer,
-    });
-  });
-
-  it("keeps two tabs of one browser apart", async () => {
-    const browser = new PathCookies(of.url);
-    const [one, two] = [loginRequest({ state: "one" }), loginRequest({ state: "two" })];
-    const first = target(await open(of, browser, one));
-    const second = target(await open(of, browser, two));
-    for (const [page, state] of [
-      [first, "one"],
-      [second, "two"],
-    ] as const) {
-      const resume = target(await browser.post(page.href, { decision: "approve" }));
-      const back = target(await browser.get(resume.href));
-      expect(back.searchParams.get("state")).toBe(state);
-      expect(back.searchParams.get("code")).toMatch(/^[\w-]{43}$/);
-    }
-  });
-
-  it("takes one of ten answers at once", async () => {
-    const browser = new PathCookies(of.url);
-    const page = target(await open(of, browser, loginRequest()));
-    const answers = await Promise.all(
-      Array.from({ length: 10 }, (_, i) => browser.post(page.href, { decision: i % 2 === 0 ? "approve" : "decline" })),
-    );
-    expect(answers.filter(({ status }) => status === 303)).toHaveLength(1);
-    for (const answer of answers.filter(({ status }) => status !== 303)) {
-      expect(await answer.json()).toEqual({ code: "approval_unknown" });
-    }
-  });
-
-  it("gives one code to ten resumptions at once", async () => {
-    const browser = new PathCookies(of.url);
-    const page = target(await open(of, browser, loginRequest()));
-    const resume = target(await browser.post(page.href, { decision: "approve" }));
-    const backs = await Promise.all(Array.from({ length: 10 }, () => browser.get(resume.href)));
-    const codes = backs.filter((back) => back.status === 303).map((back) => target(back).searchParams.get("code"));
-    expect(codes).toHaveLength(1);
-  });
-
-  const lost: [name: string, make: () => Promise<[PathCookies, URL]>][] = [
-    [
-      "answered already (back button, double submit)",
-      async () => {
-        const browser = new PathCookies(of.url);
-        const page = target(await open(of, browser, loginRequest()));
-        await browser.post(page.href, { decision: "approve" });
-        return [browser, page];
-      },
-    ],
-    [
-      "finished already",
-      async () => {
-        const browser = new PathCookies(of.url);
-        const page = target(await open(of, browser, loginRequest()));
-        await browser.get(target(await browser.post(page.href, { decision: "approve" })).href);
-        return [browser, page];
-      },
-    ],
-    [
-      "begun in another browser",
-      async () => [new PathCookies(of.url), target(await open(of, new PathCookies(of.url), loginRequest()))],
-    ],
-    [
-      "made up",
-      async () => {
-        const browser = new PathCookies(of.url);
-        await open(of, browser, loginRequest());
-        return [browser, new URL(`${of.issuer}/approve/${"x".repeat(43)}`)];
-      },
-    ],
-  ];
-  it.each(lost)("is not there for a request that was %s", async (_name, make) => {
-    const [browser, page] = await make();
-    expect(await (await browser.get(page.href)).json()).toBeNull();
-    for (const decision of ["approve", "decline"]) {
-      const answer = await browser.post(page.href, { decision });
-      expect([answer.status, await answer.json()]).toEqual([400, { code: "approval_unknown" }]);
-    }
-    const resumed = await browser.get(page.href.replace("/approve/", "/auth/"));
-    if (resumed.status !== 303) {
-      expect(resumed.status).toBe(400);
-      expect(await resumed.text()).toContain("This request of the command line has ended");
-    }
-  });
-
-  it("expires after ten minutes", async () => {
-    const browser = new PathCookies(of.url);
-    const page = target(await open(of, browser, loginRequest()));
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 11 * 60_000 });
-    try {
-      expect(await (await browser.get(page.href)).json()).toBeNull();
-      const answer = await browser.post(page.href, { decision: "approve" });
-      expect(await answer.json()).toEqual({ code: "approval_unknown" });
-    } finally {
-      vi.useRealTimers();
-    }
-  });
-});
-
-describe("lifetimes", () => {
-  /** Does `step` as if so many seconds had gone by. Redis keeps its own time, so this shows the checks beside it. */
-  async function after<T>(seconds: number, step: () => Promise<T>): Promise<T> {
-    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + seconds * 1000 });
-    try {
-      return await step();
-    } finally {
-      vi.useRealTimers();
-    }
-  }
-
-  it("a code lives a minute", async () => {
-    const { redeem } = await newCode(of);
-    expect(await after(62, () => redeem())).toMatchObject({ status: 400, body: { error: "invalid_grant" } });
-  });
-
-  it("an access token lives ten minutes", async () => {
-    const { access } = await signedIn(of);
-    expect(await after(599, () => of.server.grantOf(access))).toBeDefined();
-    expect(await after(620, () => of.server.grantOf(access))).toBeUndefined();
-  });
-
-  it("nothing outlives the sign-in, however often it is refreshed", async () => {
-    of.person = jane({ signedInAt: Date.now() - (SIGN_IN_MAX_AGE - 100) * 1000 });
-    const { body } = await (await newCode(of)).redeem();
-    expect(body["expires_in"]).toBeLessThanOrEqual(100);
-    const next = await refresh(of, String(body["refresh_token"]));
-    expect(next.body["expires_in"]).toBeLessThanOrEqual(100);
-    const { refresh: last } = tokensOf(next);
-    expect(await after(120, () => refresh(of, last))).toMatchObject({ status: 400, body: { error: "invalid_grant" } });
-    expect(Math.max(...(await lifetimes()))).toBeLessThanOrEqual(SIGN_IN_MAX_AGE + 60);
-  });
-
-  it("every key in the store has its end, and stands in docs/store.md", async () => {
-    const tokens = await signedIn(of);
-    await refresh(of, tokens.refresh);
-    await refresh(of, tokens.refresh);
-    await open(of, new PathCookies(of.url), loginRequest());
-    expect(Math.min(...(await lifetimes()))).toBeGreaterThan(0);
-
-    const table = await readFile(new URL("../../docs/store.md", import.meta.url), "utf8");
-    const documented = [...table.matchAll(/^\| `(oauth:[^`]+)`/gm)].map(([, key = ""]) => `rolecall:${key}`);
-    const kinds = new Set(
-      [...(await redis.dump()).keys()].map((key) =>
-        key.replace(/\{[\w-]{43}\}/, "{GRANT}").replace(/:[\w-]{43}(?=:|$)/, ":HASH"),
-      ),
-    );
-    expect([...kinds].sort()).toEqual(documented.sort());
-  });
-
-  async function lifetimes(): Promise<number[]> {
-    return [...(await redis.lifetimes()).values()];
-  }
 });
