@@ -142,7 +142,7 @@ async function authorizationUrl(
   return buildAuthorizationUrl(configuration, {
     response_type: "code",
     redirect_uri: redirectUri,
-    scope: [...new Set(["openid", ...provider.scopes])].join(" "),
+    scope: provider.scopes.join(" "),
     state,
     nonce,
     code_challenge: await calculatePKCECodeChallenge(verifier),

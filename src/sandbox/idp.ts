@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import express, { type Express } from "express";
+import express, { type Express, type Request, type RequestHandler, type Response } from "express";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
-import { Provider, type ClientMetadata, type Configuration } from "oidc-provider";
+import { Provider, errors, type ClientMetadata, type Configuration } from "oidc-provider";
 import type { ProviderConfig } from "../config/config.ts";
 import { signInPage } from "./idp-page.ts";
 import { IdpRecords } from "./idp-records.ts";
@@ -147,7 +147,7 @@ function mount(app: Express, path: string, directory: Directory, clientAuth: Cli
     if (cookies) req.headers.cookie = cookies.join("; ");
     next();
   });
-  app.get(`${path}/interaction/:uid`, async (req, res) => {
+  const show = interaction(async (req, res) => {
     await provider.interactionDetails(req, res);
     res.set({
       "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
@@ -155,12 +155,14 @@ function mount(app: Express, path: string, directory: Directory, clientAuth: Cli
     });
     res.send(signInPage(directory));
   });
-  app.post(`${path}/interaction/:uid`, express.urlencoded({ extended: false }), async (req, res) => {
+  const choose = interaction(async (req, res) => {
     const { person } = req.body as { person?: string };
     const known = directory.people.find(({ subject }) => subject === person);
     const result = known ? { login: { accountId: known.subject, remember: false } } : { error: "access_denied" };
     await provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false });
   });
+  app.get(`${path}/interaction/:uid`, show);
+  app.post(`${path}/interaction/:uid`, express.urlencoded({ extended: false }), choose);
   app.post(`${path}/token`, (req, res, next) => {
     // oidc-provider takes a secret in either place; the real ones take it in the one that is configured.
     const inHeader = req.headers.authorization !== undefined;
@@ -168,6 +170,18 @@ function mount(app: Express, path: string, directory: Directory, clientAuth: Cli
     else res.status(401).json({ error: "invalid_client" });
   });
   app.use(path === "" ? "/" : path, provider.callback());
+}
+
+/** A page of a sign-in under way; the back button leads to one that has ended. */
+function interaction(handle: (req: Request, res: Response) => Promise<void>): RequestHandler {
+  return async (req, res) => {
+    try {
+      await handle(req, res);
+    } catch (error) {
+      if (!(error instanceof errors.SessionNotFound)) throw error;
+      res.status(400).type("text").send("this sign-in has ended: start again where you came from");
+    }
+  };
 }
 
 function listen(server: Server, port: number): Promise<number> {

@@ -86,6 +86,18 @@ describe("the people", () => {
     }
   });
 
+  test("who go back to a sign-in that has ended are told so", async () => {
+    const browser = new Browser();
+    const page = await browser.open(`${app.baseUrl}/login/okta`);
+    const choice = { name: "person", value: DIRECTORIES.okta.people[0]?.subject ?? "" };
+    await browser.submit(page, choice);
+    const [again, shown] = [await browser.submit(page, choice), await browser.open(page.url.href)];
+    for (const answer of [again, shown]) {
+      expect(answer.status).toBe(400);
+      expect(answer.text).toBe("this sign-in has ended: start again where you came from");
+    }
+  });
+
   test("may cancel", async () => {
     expect(await signIn("okta", "")).toMatchObject({ code: "idp_denied" });
   });
