@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { chmodSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 
@@ -24,6 +25,17 @@ const lazyBuiltins: Plugin = {
   },
 };
 
+/** Of package.json only what the command line says: its version. */
+const onlyVersion: Plugin = {
+  name: "only-version",
+  setup(bundle) {
+    bundle.onLoad({ filter: /package\.json$/ }, async ({ path }) => {
+      const { version } = JSON.parse(await readFile(path, "utf8")) as { version: string };
+      return { loader: "json", contents: JSON.stringify({ version }) };
+    });
+  },
+};
+
 const [part, ...rest] = process.argv.slice(2);
 
 if (rest.length > 0 || (part !== undefined && part !== "cli")) {
@@ -32,9 +44,8 @@ if (rest.length > 0 || (part !== undefined && part !== "cli")) {
 } else {
   // What is not built any more must not be shipped.
   if (part === undefined) rmSync(`${root}dist`, { recursive: true, force: true });
-  const compiled = part === "cli" || compileBroker();
   await bundleCommandLine();
-  if (!compiled) process.exitCode = 1;
+  if (part === undefined && !compileBroker()) process.exitCode = 1;
 }
 
 function compileBroker(): boolean {
@@ -56,7 +67,7 @@ async function bundleCommandLine(): Promise<void> {
     minify: true,
     keepNames: true,
     legalComments: "eof",
-    plugins: [lazyBuiltins],
+    plugins: [lazyBuiltins, onlyVersion],
     logLevel: "warning",
   });
   chmodSync(outfile, 0o755);

@@ -19,8 +19,7 @@ beforeEach(async () => {
   machine = new Machine();
   broker.canned.clear();
   broker.lifetimeSeconds = 3600;
-  const run = await machine.run(["login", "--broker", broker.url]);
-  expect(run).toMatchObject({ code: 0 });
+  expect(await machine.signIn(broker.url)).toMatchObject({ code: 0 });
   broker.requests.length = 0;
 });
 
@@ -149,7 +148,7 @@ describe("many at once", () => {
     held.release();
     const run = await credentials();
     if (run.code !== 0) expect(run.stderr).toMatch(/your sign-in has ended\nhint: run: rolecall login/);
-    expect(await machine.run(["login"])).toMatchObject({ code: 0 });
+    expect(await machine.signIn(broker.url)).toMatchObject({ code: 0 });
     expect(await credentials()).toMatchObject({ code: 0, stderr: "" });
   });
 });
@@ -333,7 +332,7 @@ describe("files that are not as they were left", () => {
     expect(run.stderr).toMatch(warning);
     expect(run.stderr).toContain("hint: run: rolecall login");
     if (name === "a folder") rmSync(machine.file("tokens.json"), { recursive: true });
-    expect(await machine.run(["login"])).toMatchObject({ code: 0 });
+    expect(await machine.signIn(broker.url)).toMatchObject({ code: 0 });
     expect(await credentials()).toMatchObject({ code: 0, stderr: "" });
   });
 
@@ -346,7 +345,7 @@ describe("files that are not as they were left", () => {
 
   test("another broker's sign-in is untouched by one that is damaged", async () => {
     const other = await startStubBroker();
-    await machine.run(["login", "--broker", other.url]);
+    await machine.signIn(other.url);
     writeFileSync(machine.file("tokens.json"), "rubbish");
     const [one, two] = await Promise.all([credentials(), machine.run(["credentials", "--broker", other.url])]);
     expect([one.code, two.code].sort()).toEqual([0, 1]);
@@ -367,7 +366,7 @@ describe("files that are not as they were left", () => {
     const ROLECALL_HOME = join(machine.home, "elsewhere");
     const run = await machine.run(["credentials", "--broker", broker.url], { ROLECALL_HOME });
     expect(run.stderr).toContain("you are not signed in");
-    await machine.run(["login", "--broker", broker.url], { ROLECALL_HOME });
+    await machine.signIn(broker.url, { ROLECALL_HOME });
     expect(await machine.run(["credentials"], { ROLECALL_HOME })).toMatchObject({ code: 0, stderr: "" });
   });
 });

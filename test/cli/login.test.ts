@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { Machine, type RunningCommand } from "../support/command-line.ts";
+import { Machine } from "../support/command-line.ts";
 import { visit } from "../support/headless-browser.ts";
 import { problem, startStubBroker, type StubBroker } from "../support/stub-broker.ts";
 
@@ -42,7 +42,7 @@ describe("the happy way", () => {
   });
 
   test("files are 0600 in a folder of 0700, and hold no code or verifier", async () => {
-    await machine.run(login());
+    await machine.signIn(broker.url);
     expect(statSync(machine.file("tokens.json")).mode & 0o777).toBe(0o600);
     expect(statSync(machine.file("..")).mode & 0o777).toBe(0o700);
     expect(statSync(machine.file(".")).mode & 0o777).toBe(0o700);
@@ -52,15 +52,13 @@ describe("the happy way", () => {
 
   test("without a browser the address is printed, and opening it by hand works", async () => {
     const command = machine.start(login("--no-browser"));
-    await command.said("Waiting for you");
-    await visit(await printedAddress(command));
+    await visit(await command.address());
     expect(await command.done).toMatchObject({ code: 0 });
   });
 
   test("a BROWSER that cannot be started is no obstacle", async () => {
     const command = machine.start(login(), { BROWSER: "/nowhere/browser" });
-    await command.said("Waiting for you");
-    await visit(await printedAddress(command));
+    await visit(await command.address());
     expect(await command.done).toMatchObject({
       code: 0,
       stderr: expect.stringContaining("Open this address") as string,
@@ -68,7 +66,7 @@ describe("the happy way", () => {
   });
 
   test("the broker is remembered, and ROLECALL_BROKER and --broker win over that", async () => {
-    await machine.run(login());
+    await machine.signIn(broker.url);
     expect(await machine.run(["whoami"])).toMatchObject({ code: 0 });
     const elsewhere = await machine.run(["whoami"], { ROLECALL_BROKER: "https://other.acme.example" });
     expect(elsewhere.stderr).toContain("not signed in at https://other.acme.example");
@@ -79,9 +77,9 @@ describe("the happy way", () => {
   });
 
   test("another person's credentials do not outlive a new sign-in", async () => {
-    await machine.run(login());
+    await machine.signIn(broker.url);
     await machine.run(["credentials"]);
-    await machine.run(login());
+    await machine.signIn(broker.url);
     await machine.run(["credentials"]);
     expect(broker.count("/api/v1/credentials")).toBe(2);
   });
@@ -96,8 +94,7 @@ describe("what comes to the loopback address", () => {
   ];
   test("anything else is turned away, and the sign-in still completes", async () => {
     const command = machine.start(login("--no-browser"));
-    await command.said("Waiting for you");
-    const address = await printedAddress(command);
+    const address = await command.address();
     const { origin } = new URL(new URL(address).searchParams.get("redirect_uri") ?? "");
     const state = new URL(address).searchParams.get("state") ?? "";
     for (const [name, path, status] of cases) {
@@ -116,8 +113,7 @@ describe("what comes to the loopback address", () => {
   ];
   test.each(answers)("%s: refused, without a word of the code", async (_name, query, says) => {
     const command = machine.start(login("--no-browser"));
-    await command.said("Waiting for you");
-    const parameters = new URL(await printedAddress(command)).searchParams;
+    const parameters = new URL(await command.address()).searchParams;
     const answer = new URLSearchParams(query(parameters.get("state") ?? ""));
     const page = await fetch(`${parameters.get("redirect_uri") ?? ""}?${answer.toString()}`);
     expect(page.status).toBe(400);
@@ -130,8 +126,7 @@ describe("what comes to the loopback address", () => {
 
   test("only 127.0.0.1 listens", async () => {
     const command = machine.start(login("--no-browser"));
-    await command.said("Waiting for you");
-    const redirect = new URL(new URL(await printedAddress(command)).searchParams.get("redirect_uri") ?? "");
+    const redirect = new URL(new URL(await command.address()).searchParams.get("redirect_uri") ?? "");
     expect(redirect.hostname).toBe("127.0.0.1");
     await expect(once(connect(Number(redirect.port), "127.0.0.2"), "connect")).rejects.toThrow();
     command.child.kill("SIGINT");
@@ -199,7 +194,7 @@ describe("two logins at once", () => {
     await first.said("Waiting for you");
     const second = machine.start(login());
     await second.said("another rolecall login is under way");
-    await visit(await printedAddress(first));
+    await visit(await first.address());
     expect(await first.done).toMatchObject({ code: 0 });
     const run = await second.done;
     expect(run).toMatchObject({ code: 0, stdout: expect.stringContaining("jane@acme.example") as string });
@@ -258,18 +253,13 @@ describe("usage", () => {
   });
 
   test("settings that are damaged are ignored with a warning", async () => {
-    await machine.run(login());
+    await machine.signIn(broker.url);
     writeFileSync(join(machine.home, ".rolecall", "settings.json"), '{"broker":');
     const run = await machine.run(["whoami"]);
     expect(run).toMatchObject({ code: 2 });
     expect(run.stderr).toMatch(/settings.json is ignored: it is damaged[^]*no broker is known/);
   });
 });
-
-async function printedAddress(command: RunningCommand): Promise<string> {
-  await command.said("Waiting for you");
-  return /^ {2}(http\S+)$/m.exec(command.stderr())?.[1] ?? "";
-}
 
 /** The status of a GET with a Host header of the test's choosing. */
 async function rawStatus(origin: string, path: string, host: string): Promise<number> {

@@ -13,7 +13,7 @@ afterAll(() => broker.stop());
 beforeEach(async () => {
   machine = new Machine();
   broker.canned.clear();
-  await machine.run(["login", "--broker", broker.url]);
+  await machine.signIn(broker.url);
   await machine.run(["credentials"]);
   broker.requests.length = 0;
 });

@@ -35,7 +35,7 @@ describe.each(places)("installed at %s", (_name, folder) => {
     const configure = ["configure", "--profile", "bedrock", "--region", "us-east-1", "--broker", broker.url];
     const run = spawnSync(node, [program, ...configure], { env: machine.env, encoding: "utf8" });
     expect(run).toMatchObject({ status: 0 });
-    await machine.run(["login", "--broker", broker.url]);
+    await machine.signIn(broker.url);
     const { stdout } = await machine.run(["credentials"]);
     ({ AccessKeyId } = JSON.parse(stdout) as { AccessKeyId: string });
   });

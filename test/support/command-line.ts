@@ -4,7 +4,7 @@ import { watch } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { VisitedPage } from "./headless-browser.ts";
+import { visit, type VisitedPage } from "./headless-browser.ts";
 
 /** The built file; `node scripts/build.ts cli` makes it. */
 export const PROGRAM = fileURLToPath(new URL("../../dist/rolecall.mjs", import.meta.url));
@@ -22,8 +22,8 @@ export interface RunningCommand {
   readonly done: Promise<Run>;
   /** Resolves once stderr holds `text`. */
   said(text: string): Promise<void>;
-  /** All of stderr so far. */
-  stderr(): string;
+  /** The address that `login` prints, once it waits for the answer. */
+  address(): Promise<string>;
 }
 
 /** One person's machine: a home of its own, nothing of this one's environment but PATH. */
@@ -65,11 +65,22 @@ export class Machine {
         });
         look();
       });
-    return { child, done, said, stderr: () => out.stderr };
+    const address = async (): Promise<string> => {
+      await said("Waiting for you");
+      return /^ {2}(http\S+)$/m.exec(out.stderr)?.[1] ?? "";
+    };
+    return { child, done, said, address };
   }
 
   run(args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
     return this.start(args, env).done;
+  }
+
+  /** A sign-in whose browser is in this process. */
+  async signIn(broker: string, env: Record<string, string> = {}): Promise<Run> {
+    const command = this.start(["login", "--no-browser", "--broker", broker], env);
+    await visit(await command.address());
+    return await command.done;
   }
 
   /** A file of the one broker that this machine knows. */
