@@ -12,6 +12,7 @@ import {
   temporaryFolder,
   verifyFile,
 } from "../support/ledger.ts";
+import { attack, rebuildTree, rewrite, type Attacker } from "../support/ledger-attacker.ts";
 import { recordingLog } from "../support/log.ts";
 import { startChild } from "../support/ledger-child.ts";
 
@@ -29,6 +30,16 @@ function moveAway(file: string): void {
 function moveBack(file: string): void {
   renameSync(`${file}-wal.away`, `${file}-wal`);
   renameSync(`${file}.away`, file);
+}
+
+/** Puts a copy of all that the ledger holds in its place, after `change` was made to it. */
+function replaceByCopy(file: string, change: (db: Attacker) => void): void {
+  attack(file, (db) => {
+    db.run("vacuum into ?", `${file}.copy`);
+  });
+  attack(`${file}.copy`, change);
+  moveAway(file);
+  renameSync(`${file}.copy`, file);
 }
 
 interface Fault {
@@ -159,6 +170,42 @@ const FAULTS: Readonly<Record<string, Fault>> = {
     },
     mend: moveBack,
     says: /does not continue the record that this broker has written: row \d+ is missing/,
+  },
+  "its last row was removed by another hand": {
+    break: (file) => {
+      attack(file, (db) => {
+        db.run("create table stolen as select * from rows order by seq desc limit 1");
+        db.run("delete from rows where seq = (select seq from stolen)");
+      });
+    },
+    mend: (file) => {
+      attack(file, (db) => {
+        db.run("insert into rows select * from stolen");
+        db.run("drop table stolen");
+      });
+    },
+    says: /does not continue the record that this broker has written: row \d+ is missing/,
+  },
+  "a copy with a changed past lies in its place": {
+    break: (file) => {
+      replaceByCopy(file, (db) => {
+        db.run("update rows set row = replace(row, 'jane', 'john'), time = 'x' where seq = 5");
+      });
+    },
+    mend: moveBack,
+    says: /row 5: /,
+  },
+  "a copy with a past that was rebuilt whole lies in its place": {
+    break: (file) => {
+      replaceByCopy(file, (db) => {
+        rewrite(db, 5, (row) => {
+          row["tags"] = { team: "somebody-else" };
+        });
+        rebuildTree(db, Number(db.get("select max(seq) seq from rows")["seq"]));
+      });
+    },
+    mend: moveBack,
+    says: /is another log/,
   },
   "another process holds its lock": {
     break: async (file) => {

@@ -1,53 +1,12 @@
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { signCheckpoint } from "../../src/ledger/checkpoint.ts";
 import { openLedger } from "../../src/ledger/ledger.ts";
-import { leafHash, MerkleTree } from "../../src/ledger/merkle.ts";
-import { canonicalJson } from "../../src/ledger/row.ts";
+import { leafHash } from "../../src/ledger/merkle.ts";
 import { CHECKPOINT_KEY, boundEvent, issued, requested, temporaryFolder, verifyFile } from "../support/ledger.ts";
+import { attack, rebuildTree, rewrite, treeOf, type Attacker } from "../support/ledger-attacker.ts";
 import { recordingLog } from "../support/log.ts";
-
-/** A database administrator, who may do anything to the tables. */
-interface Attacker {
-  run(sql: string, ...parameters: (string | number)[]): void;
-  get(sql: string, ...parameters: (string | number)[]): Record<string, unknown>;
-}
-
-function attack(file: string, work: (db: Attacker) => void): void {
-  const db = new DatabaseSync(file, { enableForeignKeyConstraints: false });
-  for (const table of ["rows", "nodes"]) {
-    for (const change of ["update", "delete"]) db.exec(`drop trigger ${table}_no_${change}`);
-  }
-  work({
-    run: (sql, ...parameters) => void db.prepare(sql).run(...parameters),
-    get: (sql, ...parameters) => db.prepare(sql).get(...parameters) as Record<string, unknown>,
-  });
-  db.close();
-}
-
-/** Changes a row's text by `edit`, and makes its leaf hash fit. */
-function rewrite(db: Attacker, seq: number, edit: (row: Record<string, unknown>) => void): void {
-  const row = JSON.parse(String(db.get("select row from rows where seq = ?", seq)["row"])) as Record<string, unknown>;
-  edit(row);
-  const text = canonicalJson(row);
-  const hash = leafHash(text).toString("hex");
-  db.run("update rows set row = ?, leaf_hash = ?, type = ? where seq = ?", text, hash, String(row["type"]), seq);
-}
-
-/** Makes the whole tree fit the rows as they are now, as who owns the database can. */
-function rebuildTree(db: Attacker, rows: number): void {
-  db.run("delete from nodes");
-  const tree = new MerkleTree();
-  for (let seq = 1; seq <= rows; seq += 1) {
-    for (const node of tree.append(
-      Buffer.from(String(db.get("select leaf_hash h from rows where seq = ?", seq)["h"]), "hex"),
-    )) {
-      db.run("insert into nodes values (?, ?, ?)", node.level, node.index, node.hash.toString("hex"));
-    }
-  }
-}
 
 function swap(db: Attacker, a: number, b: number): void {
   for (const table of ["rows", "personal"]) {
@@ -312,9 +271,7 @@ describe("verifying the log", () => {
         rewrite(db, 6, tags);
         for (const seq of [22, 26]) {
           rebuildTree(db, seq - 1);
-          const tree = new MerkleTree();
-          for (let i = 1; i < seq; i += 1)
-            tree.append(Buffer.from(String(db.get("select leaf_hash h from rows where seq = ?", i)["h"]), "hex"));
+          const tree = treeOf(db, seq - 1);
           const note = signCheckpoint(
             { name: CHECKPOINT_KEY.name, privateKey },
             { size: seq - 1, root: tree.root(), time: "now" },
