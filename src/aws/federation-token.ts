@@ -3,6 +3,7 @@ import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet } from "jose";
 import { z } from "zod";
 import { Refusal } from "../flow/errors.ts";
 import type { FederationClaims, SignFederationToken } from "../flow/federation-token.ts";
+import { MAX_TAGS, keyProblem, valueProblem } from "../flow/tag-limits.ts";
 import type { IssuerDocuments } from "./issuer-documents.ts";
 import type { Signer } from "./signer.ts";
 
@@ -11,12 +12,8 @@ const MAX_TOKEN = 20_000;
 /** Seconds. Longer than we ever ask for would be a token worth stealing (law 7). */
 const MAX_LIFETIME = 600;
 
-const tagText = (limits: { min: number; max: number }): z.ZodString =>
-  z
-    .string()
-    .min(limits.min)
-    .max(limits.max)
-    .regex(/^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/iu);
+const tagKey = z.string().refine((key) => keyProblem(key) === undefined);
+const tagValue = z.string().refine((value) => valueProblem(value) === undefined);
 
 /** What STS demands of the claims, and nothing beside them: an `azp` would take the place of `aud`. */
 const stsClaims = z.strictObject({
@@ -27,9 +24,7 @@ const stsClaims = z.strictObject({
   exp: z.int(),
   jti: z.string().min(1),
   "https://aws.amazon.com/tags": z.strictObject({
-    principal_tags: z
-      .record(tagText({ min: 1, max: 128 }), z.tuple([tagText({ min: 0, max: 256 })]))
-      .refine((tags) => Object.keys(tags).length <= 50),
+    principal_tags: z.record(tagKey, z.tuple([tagValue])).refine((tags) => Object.keys(tags).length <= MAX_TAGS),
     transitive_tag_keys: z.array(z.string()),
   }),
   "https://aws.amazon.com/source_identity": z.string(),

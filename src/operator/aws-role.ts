@@ -9,6 +9,8 @@ import { TemplateError } from "./template-error.ts";
 const TRUST_POLICY = 2048;
 const TRUST_POLICY_RAISED = 8192;
 const ROLE_POLICY = 10_240;
+/** IAM API reference, CreateOpenIDConnectProvider. */
+const PROVIDER_URL = 255;
 
 const eta = new Eta({
   views: fileURLToPath(new URL("../../templates", import.meta.url)),
@@ -31,6 +33,7 @@ interface BoundTag {
  * {@link TemplateError} where no quota that AWS grants would do.
  */
 export function awsRole(config: Config): string {
+  requireSize("baseUrl makes an issuer", issuerOf(config).length, PROVIDER_URL);
   // The longest list goes first: the others may fit without it.
   const tags = boundTags(config).sort((a, b) => sizeOf(a.allowed) - sizeOf(b.allowed));
   for (let count = tags.length; ; count -= 1) {
@@ -44,13 +47,17 @@ export function awsRole(config: Config): string {
   }
 }
 
+function issuerOf({ baseUrl }: Config): string {
+  return `${baseUrl}/federation`;
+}
+
 function requireSize(what: string, size: number, limit: number): void {
   if (size > limit) throw new TemplateError(`${what} of ${size} characters; IAM allows ${limit}`);
 }
 
 function renderRole(config: Config, bound: readonly BoundTag[], unbound: readonly BoundTag[]): string {
   const { roleArn, audience, models, sessionDurationSeconds } = config.aws;
-  const issuer = `${config.baseUrl}/federation`;
+  const issuer = issuerOf(config);
   const [, ...path] = roleArn.split(":role")[1]?.split("/") ?? [];
   return eta.render("./aws/role.yaml", {
     text: yamlText,

@@ -92,7 +92,7 @@ function requirePermission(
   const action = ACTIONS[operation];
   const tags = Object.entries(session.tags).map(([key, value]) => [`aws:PrincipalTag/${key}`, [value]]);
   const context = Object.fromEntries(tags) as Record<string, string[]>;
-  const denied = resourcesOf(modelId, account).find(
+  const denied = resourcesOf(modelId, role.arn, account).find(
     (resource) => !allows(role.permissions, { action, resource, context }),
   );
   if (denied !== undefined) {
@@ -102,15 +102,13 @@ function requirePermission(
 }
 
 /** What one call touches: with a cross-region inference profile, the profile and the model behind it. */
-function resourcesOf(modelId: string, account: string): string[] {
-  const region = "us-east-1";
+function resourcesOf(modelId: string, roleArn: string, account: string): string[] {
   if (modelId.startsWith("arn:")) return [modelId];
+  // The region makes no difference: the shipped policy allows a model everywhere or nowhere.
+  const bedrock = `arn:${roleArn.split(":")[1]}:bedrock:us-east-1`;
   const [, model] = /^(?:us|us-gov|eu|apac|ap|jp|au|ca|sa|global)\.(.+)$/.exec(modelId) ?? [];
-  if (model === undefined) return [`arn:aws:bedrock:${region}::foundation-model/${modelId}`];
-  return [
-    `arn:aws:bedrock:${region}:${account}:inference-profile/${modelId}`,
-    `arn:aws:bedrock:${region}::foundation-model/${model}`,
-  ];
+  if (model === undefined) return [`${bedrock}::foundation-model/${modelId}`];
+  return [`${bedrock}:${account}:inference-profile/${modelId}`, `${bedrock}::foundation-model/${model}`];
 }
 
 function requireMessages(body: Uint8Array): void {

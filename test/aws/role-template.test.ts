@@ -206,6 +206,10 @@ describe("IAM's size limits", () => {
     expect(() => withTags(keys)).toThrow("IAM allows 8192");
   });
 
+  test("an issuer that is too long for an identity provider is refused", () => {
+    expect(() => template("aws/role", acmeConfig(`https://${"a".repeat(240)}.example`))).toThrow("IAM allows 255");
+  });
+
   test("models that no quota allows are refused", () => {
     const config = acmeConfig(BASE, { aws: { models: list(300, "vendor.a-model-with-a-name") } });
     expect(() => template("aws/role", config)).toThrow("IAM allows 10240");
