@@ -22,8 +22,7 @@ try {
 
     const machine = new Machine();
     const login = machine.start(["login", "--no-browser", "--broker", baseUrl]);
-    await login.said("Waiting for you");
-    await page.goto(/http\S+\/oauth\/auth\S+/.exec(login.stderr())?.[0] ?? "");
+    await page.goto(await login.address());
     await draw(page, `approval-${colorScheme}`);
     await page.getByRole("button", { name: "Allow" }).click();
     await login.done;

@@ -1,5 +1,5 @@
-import { z } from "zod";
 import type { AuditEvent } from "./audit-event.ts";
+import { readDemand, type Demand } from "./demand.ts";
 import { Refusal, asRefusal } from "./errors.ts";
 import type { Exchanges } from "./exchange.ts";
 import {
@@ -12,9 +12,6 @@ import type { Identity } from "./identity.ts";
 import { StsRefusal, type AssumeRole, type Caller, type LedgerPort, type StsSession } from "./ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./sign-in.ts";
 import { MappingRefusal, mapTags, type Mapping, type MappedTags, type TraceStep } from "./tags.ts";
-
-/** DurationSeconds: 900 at least (AWS STS API reference, AssumeRoleWithWebIdentity). */
-const SHORTEST_SESSION = 900;
 
 /** What the configuration says about issuing. */
 export interface IssueSettings {
@@ -50,16 +47,6 @@ export interface IssueRequest {
   readonly caller: Caller;
   /** All that the caller sent, to be read by {@link readDemand}. */
   readonly demand: Demand;
-}
-
-export interface Demand {
-  /** The body as text; empty: no wishes. */
-  readonly body: string;
-  readonly queryNames: readonly string[];
-  /** Lower case. */
-  readonly headerNames: readonly string[];
-  /** Why the body could not be read, where it could not: refused and recorded like any other fault of the request. */
-  readonly unreadable?: Refusal | undefined;
 }
 
 export interface IssuedCredentials {
@@ -157,51 +144,6 @@ function requireFresh(identity: Identity, settings: IssueSettings, now: number):
   }
   if (!(now - claimsAt <= claimsMaxAge * 1000)) {
     throw new Refusal("claims_expired", "the claims are older than the provider's claimsMaxAge");
-  }
-}
-
-const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
-
-/** Words by which a caller could try to choose what is attributed; `x-` and a vendor's prefix make no difference. */
-const ATTRIBUTED =
-  /^(?:x-)?(?:rolecall-|amz-|aws-)?(?:role|role-?arn|(?:role-)?session-?name|source-?identity|(?:session-|principal-)?tags?)$/;
-
-/** Headers that clients and proxies send by themselves (RFC 9110, RFC 9218): a tag of such a name must lock nobody out. */
-const EVERYDAY_HEADER = /^(?:accept|date|expect|from|host|origin|priority|range|te|via)$/;
-
-/**
- * The duration in seconds. The caller may shorten it and choose nothing else: anything more in body, query or header
- * is refused, so that nobody believes it had worked (law 2).
- */
-function readDemand(demand: Demand, settings: IssueSettings): number {
-  if (demand.unreadable) throw demand.unreadable;
-  const tagKeys = new Set(settings.mapping.tags.map((tag) => tag.key.toLowerCase()));
-  const namesTag = (name: string): boolean =>
-    !EVERYDAY_HEADER.test(name) && tagKeys.has(name.replace(/^x-(?:rolecall-)?/, ""));
-  const chosen = demand.headerNames.filter((name) => ATTRIBUTED.test(name) || namesTag(name));
-  if (demand.queryNames.length > 0) throw new Refusal("request_not_allowed", "the query must be empty");
-  if (chosen.length > 0)
-    throw new Refusal("request_not_allowed", `the header ${String(chosen[0])} is not the caller's to send`);
-  const body = demandSchema.safeParse(parseJson(demand.body));
-  if (!body.success) {
-    const unknown = body.error.issues.some((issue) => issue.code === "unrecognized_keys");
-    if (unknown) throw new Refusal("request_not_allowed", "the body may hold durationSeconds only");
-    throw new Refusal("request_malformed", "the body must be an object, and durationSeconds a whole number");
-  }
-  const longest = settings.sessionDurationSeconds;
-  const { durationSeconds = longest } = body.data;
-  if (durationSeconds < SHORTEST_SESSION || durationSeconds > longest) {
-    throw new Refusal("duration_out_of_range", `durationSeconds must be ${SHORTEST_SESSION} to ${longest}`);
-  }
-  return durationSeconds;
-}
-
-function parseJson(text: string): unknown {
-  if (text === "") return {};
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Refusal("request_malformed", "the body is not JSON");
   }
 }
 

@@ -1,8 +1,9 @@
 import express, { type Request, type RequestHandler, type Response, type Router } from "express";
 import type { Config } from "../config/config.ts";
+import type { Demand } from "../flow/demand.ts";
 import { Refusal } from "../flow/errors.ts";
 import { sessionArnOf } from "../flow/federation-token.ts";
-import type { Demand, IssuedCredentials, IssueRequest } from "../flow/issue.ts";
+import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
 import type { Log } from "../flow/ports.ts";
 import { openApi, type CredentialsAnswer, type WhoamiAnswer } from "./api-schema.ts";
 import type { AuthorizationServer, Grant } from "./authorization-server.ts";

@@ -55,8 +55,7 @@ test("the keyboard alone is enough", async () => {
 test("the command line is let in by a person in Chromium", async () => {
   const machine = new Machine();
   const login = machine.start(["login", "--no-browser", "--broker", company.config.baseUrl]);
-  await login.said("Waiting for you");
-  await open(/http\S+\/oauth\/auth\S+/.exec(login.stderr())?.[0] ?? "");
+  await open(await login.address());
   await page.getByRole("link", { name: "Auth0" }).click();
   await page.getByRole("button", { name: "Ana Silva" }).click();
   expect(await page.getByRole("main").innerText()).toContain("ana@labs.acme.example");
