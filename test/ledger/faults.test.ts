@@ -305,6 +305,31 @@ describe("no record, no credentials: the disk broken at every step (law 1)", () 
     });
   });
 
+  it("tells operators once that it fails and once that it is mended, and prints its checkpoints", async () => {
+    const log = recordingLog();
+    const told = await openLedger({
+      file: join(root, "told.db"),
+      checkpointKey: CHECKPOINT_KEY,
+      log,
+      deadlineMs: 1000,
+    });
+    chmodSync(join(root, "told.db"), 0o400);
+    for (let i = 0; i < 3; i += 1) await expect(told.append(requested(`r${i}`))).rejects.toThrow();
+    chmodSync(join(root, "told.db"), 0o600);
+    for (let i = 0; i < 3; i += 1) await told.append(requested(`r${i}`));
+    const note = await told.checkpoint();
+    await told.close();
+    expect(log.lines).toEqual([
+      {
+        level: "error",
+        fields: { reason: "the ledger's file is not writable" },
+        message: "the ledger can't be written: no credentials until it is mended",
+      },
+      { level: "info", fields: {}, message: "the ledger can be written again" },
+      { level: "info", fields: { checkpoint: note }, message: "ledger checkpoint" },
+    ]);
+  });
+
   it("keeps what was written when the write-ahead log is removed under it", async () => {
     rmSync(`${file}-wal`);
     const { seq } = await ledger.append(issued("before-0"));
