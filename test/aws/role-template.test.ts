@@ -263,6 +263,9 @@ describe("a value stays where it was put", () => {
           expect(Object.keys(rest ?? {})).toEqual(["Sid", "Effect", "Principal", "Action"]);
           const equals = assume?.Condition?.["StringEquals"] ?? {};
           expect(Object.keys(equals)).toHaveLength(4);
+          // No variable but those that the template itself names.
+          const values = JSON.stringify([...Object.values(equals), Policies[0].PolicyDocument.Statement[0]?.Resource]);
+          expect(values.replaceAll("${rolecall.acme.example/federation:sub}", "")).not.toMatch(/\$\{(?!\$\})/);
           expect(plain(equals["rolecall.acme.example/federation:aud"])).toBe(audience);
           expect(plain(equals[`aws:RequestTag/${key}`])).toEqual([value]);
           expect(assume?.Condition?.["ForAllValues:StringEquals"]).toEqual({ "aws:TagKeys": [key] });

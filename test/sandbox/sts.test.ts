@@ -295,10 +295,7 @@ describe("documents that are good but for one thing", () => {
     [
       "101 EC keys",
       ([first]) =>
-        Array.from(
-          { length: 101 },
-          (_, index) => ({ ...first, kid: index === 0 ? (first?.kid ?? "") : `k${index}` }),
-        ),
+        Array.from({ length: 101 }, (_, index) => ({ ...first, kid: index === 0 ? (first?.kid ?? "") : `k${index}` })),
     ],
   ];
   test.each(rows)("%s", async (_name, spoil) => {
