@@ -1,5 +1,5 @@
 import { closeSync, openSync, truncateSync } from "node:fs";
-import type * as sqlite from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CommandFailure } from "./failure.ts";
 
@@ -31,12 +31,12 @@ export async function withLock<T>(file: string, wait: LockWait, work: () => Prom
   }
 }
 
-async function acquire(file: string, wait: LockWait): Promise<sqlite.DatabaseSync> {
-  const { DatabaseSync } = await quietSqlite();
+async function acquire(file: string, wait: LockWait): Promise<DatabaseSync> {
+  const sqlite = await import("node:sqlite");
   closeSync(openSync(file, "a", 0o600));
   const deadline = performance.now() + wait.seconds * 1000;
   for (let waited = false; ; waited = true) {
-    const database = new DatabaseSync(file, { timeout: 0 });
+    const database = new sqlite.DatabaseSync(file, { timeout: 0 });
     const code = tryLock(database);
     if (code === undefined) return database;
     database.close();
@@ -50,7 +50,7 @@ async function acquire(file: string, wait: LockWait): Promise<sqlite.DatabaseSyn
 }
 
 /** Undefined where the lock is taken now, else SQLite's result code. */
-function tryLock(database: sqlite.DatabaseSync): number | undefined {
+function tryLock(database: DatabaseSync): number | undefined {
   try {
     database.exec("BEGIN EXCLUSIVE");
     return undefined;
@@ -58,16 +58,5 @@ function tryLock(database: sqlite.DatabaseSync): number | undefined {
     // The low byte is the primary code.
     if (error instanceof Error && "errcode" in error && typeof error.errcode === "number") return error.errcode & 0xff;
     throw error;
-  }
-}
-
-/** node:sqlite without its ExperimentalWarning: an SDK may show what is on stderr, or take it for a failure. */
-async function quietSqlite(): Promise<typeof sqlite> {
-  const emitWarning = process.emitWarning.bind(process);
-  process.emitWarning = () => undefined;
-  try {
-    return await import("node:sqlite");
-  } finally {
-    process.emitWarning = emitWarning;
   }
 }

@@ -58,8 +58,10 @@ function why(tag: string, trace: unknown): string {
       "outcome" in step &&
       step.outcome === "spoke",
   );
-  if (typeof spoke?.["rule"] !== "string") return "";
-  return typeof spoke["claim"] === "string"
-    ? `  (claim ${spoke["claim"]}, rule ${spoke["rule"]})`
-    : `  (${spoke["rule"]})`;
+  if (spoke === undefined) return "";
+  const { claim, rule } = spoke;
+  // As the broker's pages count them: `from[0]` is the first rule.
+  const index = /^from\[(\d+)\]$/.exec(String(rule))?.[1];
+  const name = index === undefined ? String(rule) : `rule ${Number(index) + 1}`;
+  return typeof claim === "string" ? `  (claim ${claim}, ${name})` : `  (${name})`;
 }

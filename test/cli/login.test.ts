@@ -28,7 +28,7 @@ describe("the happy way", () => {
     const run = await machine.run(login());
     expect(run).toMatchObject({ code: 0 });
     expect(run.stdout).toContain("jane@acme.example");
-    expect(run.stdout).toMatch(/tag team: +search {2}\(claim department, rule from\[1\]\)/);
+    expect(run.stdout).toMatch(/tag team: +search {2}\(claim department, rule 2\)/);
     expect(run.stdout).toMatch(/sign-in ends: +2026-11-22T21:00:00Z/);
     expect(run.stderr).toContain(`${broker.url}/oauth/auth?`);
     const page = (await machine.pages()).at(-1);
