@@ -1,14 +1,6 @@
 import { closeSync, openSync, writeSync } from "node:fs";
+import { printable } from "../flow/printable.ts";
 import type { CommandFailure } from "./failure.ts";
-
-/** C0, DEL, C1, line and paragraph separators, and the marks that turn the direction of text. */
-// eslint-disable-next-line no-control-regex -- control characters are what this finds
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-
-/** `text` without anything that a terminal would obey: what a broker sends is printed, never acted upon. */
-export function printable(text: string): string {
-  return text.replace(CONTROL, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
-}
 
 /** One line of progress, warning or advice, on stderr; stdout is for results only. */
 export function say(line: string): void {

@@ -4,7 +4,7 @@ import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { requestIdOf } from "./guard.ts";
 import type { Pages } from "./pages.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../flow/printable.ts";
 
 /** The page of a refusal, for the authorization server's own errors. */
 export function refusalPage(pages: Pages): (refusal: Refusal, req: IncomingMessage, res: ServerResponse) => string {

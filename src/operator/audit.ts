@@ -1,4 +1,5 @@
 import { readFile, stat } from "node:fs/promises";
+import { printable } from "../flow/printable.ts";
 import { parseVerifierKey, type CheckpointVerifier } from "../ledger/checkpoint.ts";
 import { asCsv, asJsonLines } from "../ledger/export.ts";
 import { followEntries, readEntries } from "../ledger/log-reader.ts";
@@ -134,13 +135,6 @@ function line(entry: LedgerEntry): string {
   const parts = [entry.time, entry.seq, entry.type, entry.email, entry.sessionName, ...tags, entry.reason];
   return parts
     .filter((part) => part !== undefined)
-    .map((part) => visible(String(part)))
+    .map((part) => printable(String(part)))
     .join("  ");
-}
-
-/** Control, format (bidi) and separator characters written out, so that no entry can move the cursor or hide. */
-function visible(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
 }

@@ -82,6 +82,6 @@ test("what the broker sends is printed, not obeyed", async () => {
   const body = { email: "jane\u001b[2J\u202e\n", sessionName: "x", tags: { "\u0007": "\r" } };
   broker.canned.set("/api/v1/whoami", { status: 200, body });
   const run = await machine.run(["whoami"]);
-  expect(run.stdout).toContain("jane\\u001b[2J\\u202e\\u000a");
+  expect(run.stdout).toContain("jane\\u{1b}[2J\\u{202e}\\u{a}");
   for (const sign of ["\u0007", "\r", "\u001b", "\u202e"]) expect(run.stdout).not.toContain(sign);
 });

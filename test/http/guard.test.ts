@@ -3,7 +3,7 @@ import { request, type IncomingHttpHeaders, type IncomingMessage } from "node:ht
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { localPath } from "../../src/http/guard.ts";
-import { printable } from "../../src/http/printable.ts";
+import { printable } from "../../src/flow/printable.ts";
 import { CookieJar, signInBy } from "../support/cookie-jar.ts";
 import { startWeb, type Web } from "../support/web.ts";
 
