@@ -18,12 +18,16 @@ export interface Demand {
 
 const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
 
-/** Words by which a caller could try to choose what is attributed; `x-` and a vendor's prefix make no difference. */
+/** Words by which a caller could try to choose what is attributed, joined: STS's own spelling is RoleSessionName. */
 const ATTRIBUTED =
-  /^(?:x-)?(?:rolecall-|amz-|aws-)?(?:role|role-?arn|(?:role-)?session-?name|source-?identity|(?:session-|principal-)?tags?)$/;
+  /^(?:role|rolearn|(?:role)?sessionname|sourceidentity|(?:session|principal)?tags?|(?:transitive)?tagkeys)$/;
+
+/** Neither a vendor's prefix nor a word for "tag" makes another name of what comes after it. */
+const PREFIX = /^(?:x-)?(?:(?:rolecall|amzn?|aws)-)?(?:(?:(?:session|principal|request)-?)?tags?-)?/;
 
 /** Headers that clients and proxies send by themselves (RFC 9110, RFC 9218): a tag of such a name must lock nobody out. */
-const EVERYDAY_HEADER = /^(?:accept|date|expect|from|host|origin|priority|range|te|via)$/;
+const EVERYDAY_HEADER =
+  /^(?:accept(?:-encoding|-language)?|authorization|connection|content-(?:length|type)|date|expect|from|host|origin|priority|range|te|user-agent|via)$/;
 
 /**
  * The duration in seconds. The caller may shorten it and choose nothing else: anything more in body, query or header
@@ -34,10 +38,11 @@ export function readDemand(
   settings: { readonly mapping: Mapping; readonly sessionDurationSeconds: number },
 ): number {
   if (demand.unreadable) throw demand.unreadable;
-  const tagKeys = new Set(settings.mapping.tags.map((tag) => tag.key.toLowerCase()));
-  const namesTag = (name: string): boolean =>
-    !EVERYDAY_HEADER.test(name) && tagKeys.has(name.replace(/^x-(?:rolecall-)?/, ""));
-  const chosen = demand.headerNames.filter((name) => ATTRIBUTED.test(name) || namesTag(name));
+  const tagKeys = new Set(settings.mapping.tags.map((tag) => joined(tag.key)));
+  const chosen = demand.headerNames.filter((header) => {
+    const name = joined(header.replaceAll("_", "-").replace(PREFIX, ""));
+    return ATTRIBUTED.test(name) || (tagKeys.has(name) && !EVERYDAY_HEADER.test(header));
+  });
   if (demand.queryNames.length > 0) throw new Refusal("request_not_allowed", "the query must be empty");
   if (chosen.length > 0)
     throw new Refusal("request_not_allowed", `the header ${String(chosen[0])} is not the caller's to send`);
@@ -53,6 +58,11 @@ export function readDemand(
     throw new Refusal("duration_out_of_range", `durationSeconds must be ${SHORTEST_SESSION} to ${longest}`);
   }
   return durationSeconds;
+}
+
+/** The letters and digits of a name alone: `Cost Centre`, `cost-centre` and `cost_centre` mean one tag. */
+function joined(name: string): string {
+  return name.toLowerCase().replaceAll(/[^\p{L}\p{N}]+/gu, "");
 }
 
 function parseJson(text: string): unknown {

@@ -220,6 +220,17 @@ describe("law 2: the caller chooses nothing that is attributed", () => {
       "x-tags",
       "session-tags",
       "principal-tag",
+      "rolesessionname",
+      "role_arn",
+      "x-amzn-role-arn",
+      "principaltags",
+      "transitive-tag-keys",
+      "rolecall-team",
+      "x-amz-team",
+      "x-tag-team",
+      "x-rolecall-session-tag-team",
+      "cost_centre",
+      "x-costcentre",
     ].map((name): [string, Partial<Demand>, string] => [`header ${name}`, header(name), "request_not_allowed"]),
     ["a body that is no JSON", { body: "{" }, "request_malformed"],
     ["null", body(null), "request_malformed"],
@@ -253,8 +264,12 @@ describe("law 2: the caller chooses nothing that is attributed", () => {
 
   it("locks nobody out whose tag is named like a header that every client sends", async () => {
     const { ports } = world();
-    const rules: TagRules = { Host: { from: [], default: "a" }, priority: { from: [], default: "b" } };
-    const demand = { ...nothing, headerNames: ["host", "priority"] };
+    const rules: TagRules = {
+      Host: { from: [], default: "a" },
+      priority: { from: [], default: "b" },
+      UserAgent: { from: [], default: "c" },
+    };
+    const demand = { ...nothing, headerNames: ["host", "priority", "user-agent"] };
     const there = { ...settings, mapping: mapping(rules), transitiveTags: [] };
     expect(await codeOf(issueCredentials(ports, there, request({ demand })))).toBe("released");
     const chosen = { ...nothing, headerNames: ["x-rolecall-host"] };
