@@ -97,10 +97,16 @@ async function demandOf(req: Request, res: Response): Promise<Demand> {
   const body = typeof req.body === "string" ? req.body : "";
   return {
     body,
-    queryNames: [...new URL(req.originalUrl, "http://localhost").searchParams.keys()],
+    queryNames: queryNamesOf(req.originalUrl),
     headerNames: Object.keys(req.headers),
     unreadable: bodyFault(req, body, unreadable),
   };
+}
+
+/** Of the address as it arrived: in absolute form (RFC 9112, 3.2.2) it need not be one that can be parsed. */
+function queryNamesOf(address: string): string[] {
+  const query = address.indexOf("?");
+  return query < 0 ? [] : [...new URLSearchParams(address.slice(query)).keys()];
 }
 
 function bodyFault(req: Request, body: string, unreadable: unknown): Refusal | undefined {

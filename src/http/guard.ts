@@ -8,6 +8,9 @@ import type { Caller } from "../flow/ports.ts";
 /** Longer user agents are cut before they go into the record: nobody needs more to tell a browser. */
 const USER_AGENT_LENGTH = 256;
 
+/** No address is longer, and behind a proxy it is text that a stranger may have sent. */
+const ADDRESS_LENGTH = 64;
+
 /** Gives every request its ID, which the answer, the log and the ledger share. */
 export const numberRequests: RequestHandler = (_req, res, next) => {
   const id = randomUUID();
@@ -21,13 +24,19 @@ export function requestIdOf(res: ServerResponse): string {
   return String(res.getHeader("x-request-id"));
 }
 
-/** Where this browser's request came from, for the record. The address is the proxy's word as far as `trustProxy` goes. */
+/** Where the request came from: the proxy's word as far as `trustProxy` goes, and not sure to be an address. */
+export function addressOf(req: Request): string | undefined {
+  return req.ip?.slice(0, ADDRESS_LENGTH);
+}
+
+/** Where this browser's request came from, for the record. */
 export function callerOf(req: Request, res: Response): Caller {
   const userAgent = req.get("user-agent")?.slice(0, USER_AGENT_LENGTH);
+  const address = addressOf(req);
   return {
     requestId: requestIdOf(res),
     client: "browser",
-    ...(req.ip !== undefined && { address: req.ip }),
+    ...(address !== undefined && { address }),
     ...(userAgent !== undefined && { userAgent }),
   };
 }

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
-import { requestIdOf } from "./guard.ts";
+import { addressOf, requestIdOf } from "./guard.ts";
 import type { Pages } from "./pages.ts";
 import { printable } from "../flow/printable.ts";
 
@@ -49,12 +49,13 @@ export function refusalOf(error: unknown): Refusal {
 
 /** The query is left out: it can hold codes and states. */
 export function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
+  const address = addressOf(req);
   const fields = {
     requestId: requestIdOf(res),
     code: refusal.code,
     method: req.method,
-    path: printable(req.path.slice(0, 200)),
-    ...(req.ip !== undefined && { address: req.ip }),
+    path: printable(`${req.baseUrl}${req.path}`.slice(0, 200)),
+    ...(address !== undefined && { address: printable(address) }),
   };
   const message = printable(refusal.message);
   if (refusal.code === "internal_error") log.error({ ...fields, stack: stackOf(refusal.cause ?? refusal) }, message);

@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { createServer, request as httpRequest, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
 import express from "express";
 import request from "supertest";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -210,6 +213,27 @@ describe("POST /api/v1/credentials", () => {
       requestId: answer.headers["x-request-id"] as string,
     });
     expect(asked).toEqual([]);
+  });
+
+  it.each<[address: string, status: number, types: string[]]>([
+    [`http://x:99999${CREDENTIALS}`, 200, ["credentials.requested", "credentials.issued"]],
+    [`http://x:99999${CREDENTIALS}?team=other`, 400, ["credentials.denied"]],
+  ])("reads the address %s, which is no URL, like any other", async (address, status, types) => {
+    const server = createServer(api()).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const headers = { authorization: `Bearer ${TOKEN}`, connection: "close" };
+    const asking = httpRequest({ port, host: "127.0.0.1", method: "POST", path: address, headers }).end();
+    const [answer] = (await once(asking, "response")) as [IncomingMessage];
+    answer.resume();
+    server.close();
+    expect(answer.statusCode).toBe(status);
+    expect(ledger.rows.map(({ type }) => type)).toEqual(types);
+  });
+
+  it("is logged by the whole path, without the query", async () => {
+    await post({}, `${CREDENTIALS}?team=other`);
+    expect(log.lines.map(({ fields }) => fields["path"])).toEqual([CREDENTIALS]);
   });
 
   it("names the fault in a request, and never its value", async () => {

@@ -200,6 +200,17 @@ describe("log lines", () => {
     expect(printable(text)).toBe(shown);
   });
 
+  it("show what stands for an address as inert text, and no more than an address has", async () => {
+    const behind = await startWeb({ config: { trustProxy: 1 } });
+    try {
+      // What fetch sends as UTF-8 arrives as Latin-1: here a C1 control, which begins a terminal's command.
+      await fetch(`${behind.url}/nowhere`, { headers: { "x-forwarded-for": `\u009b31m${"1".repeat(500)}` } });
+      expect(behind.logged.at(-1)?.fields["address"]).toBe(`\\u{9b}31m${"1".repeat(60)}`);
+    } finally {
+      await behind.close();
+    }
+  });
+
   it("hold no query, since codes and states stand there", async () => {
     await fetch(`${web.url}/nowhere%0a%1b%e2%80%ae?code=secret`);
     const line = JSON.stringify(web.logged.at(-1));
