@@ -1,6 +1,7 @@
 import { createServer as createHttpServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import type { Request, Response } from "express";
 import { federationSigner } from "./aws/federation-token.ts";
 import { issuerDocuments } from "./aws/issuer-documents.ts";
 import { keySigner } from "./aws/signer.ts";
@@ -8,9 +9,10 @@ import { stsClient } from "./aws/sts.ts";
 import type { Config } from "./config/config.ts";
 import { Exchanges } from "./flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
-import type { Log } from "./flow/ports.ts";
-import { personFacts, recordRefusal } from "./flow/sign-in.ts";
+import type { Caller, Log } from "./flow/ports.ts";
+import { callerFacts, personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
+import { callerOf } from "./http/guard.ts";
 import { loadPages } from "./http/pages.ts";
 import { refusalPage } from "./http/refusals.ts";
 import { createServer } from "./http/server.ts";
@@ -20,7 +22,7 @@ import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
 import { openLedger, type Ledger } from "./ledger/ledger.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
-import type { ReusedGrant } from "./oauth/grants.ts";
+import type { LiveGrant, ReusedGrant, TokenRequest } from "./oauth/grants.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
 import { sealed } from "./store/sealed.ts";
@@ -64,7 +66,8 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
     signingKeys: keys.oauth,
     cookieKeys: keys.cookieKeys,
     signInMaxAgeSeconds: config.signInMaxAgeSeconds,
-    onGrantReused: (grant) => recordReuse(ledger, grant),
+    onGrantReused: (grant, request) => recordReuse(ledger, grant, request && callerIn(request)),
+    onTokenRefused: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request)),
     errorPage: refusalPage(loadPages()),
     log,
   });
@@ -96,14 +99,30 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
   };
 }
 
-async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant): Promise<void> {
+async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {
   await recordRefusal(ledger, {
     type: "grant.reused",
+    ...(caller && callerFacts(caller)),
     client: clientId,
     ...(identity && personFacts(identity)),
     outcome: "refused",
     reason: "grant_reused",
   });
+}
+
+async function recordRefusedToken(ledger: Ledger, { clientId, identity }: LiveGrant, caller: Caller): Promise<void> {
+  await recordRefusal(ledger, {
+    type: "credentials.denied",
+    ...callerFacts({ ...caller, client: clientId }),
+    ...personFacts(identity),
+    outcome: "refused",
+    reason: "token_request_invalid",
+  });
+}
+
+/** Express's own objects, since that is where the authorization server is mounted. */
+function callerIn({ req, res }: TokenRequest): Caller {
+  return callerOf(req as Request, res as Response);
 }
 
 function issueSettings({ aws, mapping, providers, signInMaxAgeSeconds }: Config, issuer: string): IssueSettings {

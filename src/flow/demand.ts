@@ -12,8 +12,8 @@ export interface Demand {
   readonly queryNames: readonly string[];
   /** Lower case. */
   readonly headerNames: readonly string[];
-  /** Why the body could not be read, where it could not: refused and recorded like any other fault of the request. */
-  readonly unreadable?: Refusal | undefined;
+  /** Why nothing of it counts, such as a body that can't be read: refused and recorded like any other fault. */
+  readonly fault?: Refusal | undefined;
 }
 
 const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
@@ -37,7 +37,7 @@ export function readDemand(
   demand: Demand,
   settings: { readonly mapping: Mapping; readonly sessionDurationSeconds: number },
 ): number {
-  if (demand.unreadable) throw demand.unreadable;
+  if (demand.fault) throw demand.fault;
   const tagKeys = new Set(settings.mapping.tags.map((tag) => joined(tag.key)));
   const chosen = demand.headerNames.filter((header) => {
     const name = joined(header.replaceAll("_", "-").replace(PREFIX, ""));

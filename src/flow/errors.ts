@@ -192,6 +192,16 @@ export const REASONS = {
     sentence: "A sign-in token was used twice, so that sign-in has been ended everywhere.",
     remedy: "Run: rolecall login. If you did not do this yourself, tell your security team.",
   },
+  token_request_invalid: {
+    status: 400,
+    sentence: "The request for a token did not fit the sign-in that it named.",
+    remedy: "Run: rolecall login. If you did not do this yourself, tell your security team.",
+  },
+  scope_missing: {
+    status: 403,
+    sentence: "The access token was not asked for to get credentials.",
+    remedy: "Run: rolecall login",
+  },
   cross_site_request: {
     status: 403,
     sentence: "The request came from another site.",

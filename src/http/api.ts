@@ -38,8 +38,9 @@ export function apiRouter(parts: ApiParts): Router {
 /** `POST /api/v1/credentials`. What the caller sent goes on whole, so that every fault in it is refused and recorded. */
 function credentials(parts: ApiParts): RequestHandler {
   return async (req, res) => {
-    const { grantId, clientId, identity } = await grantOf(parts, req);
-    const demand = await demandOf(req, res);
+    const { grantId, clientId, identity, mayIssue } = await grantOf(parts, req);
+    const sent = await demandOf(req, res);
+    const demand = mayIssue ? sent : { ...sent, fault: scopeMissing() };
     const caller = { ...callerOf(req, res), client: clientId };
     const issued = await parts.issue({ identity, grantId, caller, demand });
     res.json({
@@ -59,7 +60,8 @@ function credentials(parts: ApiParts): RequestHandler {
 function whoami(parts: ApiParts): RequestHandler {
   const { aws, signInMaxAgeSeconds } = parts.config;
   return async (req, res) => {
-    const { identity } = await grantOf(parts, req);
+    const { identity, mayIssue } = await grantOf(parts, req);
+    if (!mayIssue) throw scopeMissing();
     const { tags, trace, sessionName } = await parts.decide(identity);
     const sessionArn = sessionArnOf(aws.roleArn, sessionName);
     const billed = Object.entries(tags).map(([key, value]) => [`iamPrincipal/${key}`, value]);
@@ -87,6 +89,10 @@ async function grantOf(parts: ApiParts, req: Request): Promise<Grant> {
   return grant;
 }
 
+function scopeMissing(): Refusal {
+  return new Refusal("scope_missing", "the access token lacks the scope credentials");
+}
+
 const MOST_BODY_BYTES = 4096;
 const readText: RequestHandler = express.text({ type: () => true, limit: MOST_BODY_BYTES, inflate: false });
 
@@ -99,7 +105,7 @@ async function demandOf(req: Request, res: Response): Promise<Demand> {
     body,
     queryNames: queryNamesOf(req.originalUrl),
     headerNames: Object.keys(req.headers),
-    unreadable: bodyFault(req, body, unreadable),
+    fault: bodyFault(req, body, unreadable),
   };
 }
 

@@ -6,6 +6,8 @@ export interface Grant {
   readonly grantId: string;
   readonly clientId: string;
   readonly identity: Identity;
+  /** The token was asked for with the scope `credentials`. */
+  readonly mayIssue: boolean;
 }
 
 /** A request of the command line that waits for the person's yes. */

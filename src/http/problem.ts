@@ -20,11 +20,17 @@ export function showProblem(baseUrl: string, log: Log): ErrorRequestHandler {
       return;
     }
     const problem = problemOf(refusal, baseUrl, requestIdOf(res));
-    if (problem.status === 401) res.set("www-authenticate", challenge(refusal.code, req));
+    if (problem.status === 401 || problem.code === "scope_missing")
+      res.set("www-authenticate", challenge(refusal.code, req));
     if (problem.status === 503) res.set("retry-after", String(RETRY_AFTER));
     send(res, problem);
   };
 }
+
+const CHALLENGES: Partial<Record<ReasonCode, string>> = {
+  token_invalid: "invalid_token",
+  scope_missing: "insufficient_scope",
+};
 
 /** The refusal in RFC 9457's form: `type` is an address that explains the code, `detail` what to do. */
 function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Problem {
@@ -47,10 +53,10 @@ function send(res: Response, problem: Problem): void {
 
 /**
  * RFC 6750, 3: no error code for a request that brought no token at all. A token that is in order, whose sign-in is too
- * old, asks for another sign-in (RFC 9470, 3).
+ * old, asks for another sign-in (RFC 9470, 3); one without the scope, for another token.
  */
 function challenge(code: ReasonCode, req: Request): string {
   if (req.get("authorization") === undefined) return 'Bearer realm="rolecall"';
-  const error = code === "token_invalid" ? "invalid_token" : "insufficient_user_authentication";
+  const error = CHALLENGES[code] ?? "insufficient_user_authentication";
   return `Bearer realm="rolecall", error="${error}", error_description="${reason(code).sentence}"`;
 }

@@ -8,8 +8,9 @@ import type { KeyValueStore, Log } from "../flow/ports.ts";
 import { adapterFactory, interactionKey, LONGEST_LIFE } from "./adapter.ts";
 import { cookies, fixOrigin, withoutSessionCookie } from "./browser.ts";
 import { renderError, watchFailures, type ErrorPage } from "./failures.ts";
-import { Grants, type ReusedGrant } from "./grants.ts";
+import { Grants, type LiveGrant, type ReusedGrant, type TokenRequest } from "./grants.ts";
 import { CREDENTIALS_SCOPE, policy } from "./policy.ts";
+import { watchRefusedTokens, type OnTokenRefused } from "./refused-tokens.ts";
 
 export interface AuthorizationServerOptions {
   /** `BASE/oauth`. */
@@ -22,17 +23,12 @@ export interface AuthorizationServerOptions {
   readonly cookieKeys: readonly string[];
   readonly signInMaxAgeSeconds: number;
   /** A code or refresh token was used twice, and its grant was ended; called once for each such grant. */
-  readonly onGrantReused: (grant: ReusedGrant) => Promise<void>;
+  readonly onGrantReused: (grant: ReusedGrant, request: TokenRequest | undefined) => Promise<void>;
+  /** Somebody brought a live code or refresh token and was refused; called once for each such request. */
+  readonly onTokenRefused: OnTokenRefused;
   /** The HTML that a browser is shown where a request can't be answered; left out: plain text. */
   readonly errorPage?: ErrorPage;
   readonly log: Log;
-}
-
-/** The live grant behind an access token. */
-interface LiveGrant {
-  readonly grantId: string;
-  readonly clientId: string;
-  readonly identity: Identity;
 }
 
 interface PendingApproval {
@@ -46,7 +42,7 @@ interface AuthorizationServer {
   pendingApproval(req: IncomingMessage, res: ServerResponse): Promise<PendingApproval | undefined>;
   approve(req: IncomingMessage, res: ServerResponse, identity: Identity): Promise<string>;
   decline(req: IncomingMessage, res: ServerResponse): Promise<string>;
-  grantOf(accessToken: string): Promise<LiveGrant | undefined>;
+  grantOf(accessToken: string): Promise<(LiveGrant & { readonly mayIssue: boolean }) | undefined>;
 }
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
@@ -58,7 +54,8 @@ type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
  */
 export function createAuthorizationServer(options: AuthorizationServerOptions): AuthorizationServer {
   const { store, log, signInMaxAgeSeconds } = options;
-  const grants = new Grants(store, { longestLifeSeconds: signInMaxAgeSeconds, onReused: options.onGrantReused, log });
+  const onReused = (grant: ReusedGrant): Promise<void> => options.onGrantReused(grant, Provider.ctx);
+  const grants = new Grants(store, { longestLifeSeconds: signInMaxAgeSeconds, onReused, log });
   const provider = createProvider(options, grants);
   const serve = provider.callback();
 
@@ -126,9 +123,9 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
 
     async grantOf(accessToken) {
       const token = await provider.AccessToken.find(accessToken);
-      if (token?.grantId === undefined || !token.isValid || !token.scopes.has(CREDENTIALS_SCOPE)) return undefined;
-      const subject = await grants.subjectOf(token.grantId);
-      return subject && { grantId: token.grantId, ...subject };
+      if (token?.grantId === undefined || !token.isValid) return undefined;
+      const grant = await grants.liveGrant(token.grantId);
+      return grant && { ...grant, mayIssue: token.scopes.has(CREDENTIALS_SCOPE) };
     },
   };
 }
@@ -148,6 +145,7 @@ function createProvider(options: AuthorizationServerOptions, grants: Grants): Pr
   fixOrigin(provider, issuer);
   withoutSessionCookie(provider);
   watchFailures(provider, log);
+  watchRefusedTokens(provider, grants, options.onTokenRefused, log);
   return provider;
 }
 

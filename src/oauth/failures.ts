@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { errors, type Configuration, type KoaContextWithOIDC, type Provider } from "oidc-provider";
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
+import { printable } from "../flow/printable.ts";
 
 /** Makes the HTML of a refusal, for a browser. */
 export type ErrorPage = (refusal: Refusal, req: IncomingMessage, res: ServerResponse) => string;
@@ -28,13 +29,14 @@ export function renderError(errorPage: ErrorPage | undefined): Configuration["re
 /** Writes every refusal and failure to the log, and answers 503 instead of 500 while the store is away. */
 export function watchFailures(provider: Provider, log: Log): void {
   const refused = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void => {
-    log.info({ route: ctx.oidc.route, error: error.error, detail: error.error_detail }, "an oauth request was refused");
+    const { error: code, error_detail: detail } = error;
+    log.info({ ...placeOf(ctx), error: code, detail: detail && printable(detail) }, "an oauth request was refused");
   };
   provider.on("authorization.error", refused);
   provider.on("grant.error", refused);
   provider.on("revocation.error", refused);
   provider.on("server_error", (ctx, error) => {
-    log.error({ route: ctx.oidc.route, err: error }, "the authorization server failed");
+    log.error({ ...placeOf(ctx), err: error }, "the authorization server failed");
     const { code } = asRefusal(error);
     if (code === "store_unavailable") answerUnavailable(ctx);
   });
@@ -43,6 +45,11 @@ export function watchFailures(provider: Provider, log: Log): void {
   koa.on("error", (error: Error) => {
     log.error({ err: error }, "the authorization server failed");
   });
+}
+
+/** The request's ID is what people are shown and asked for. */
+function placeOf(ctx: KoaContextWithOIDC): Record<string, unknown> {
+  return { requestId: ctx.res.getHeader("x-request-id"), route: ctx.oidc.route };
 }
 
 /** RFC 6749, 4.1.2.1, has the code; RFC 9110, 15.6.4, the status. */

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
 
@@ -13,6 +14,17 @@ export interface ReusedGrant {
 interface Subject {
   readonly clientId: string;
   readonly identity: Identity;
+}
+
+/** A grant that has not ended, and who it stands for. */
+export interface LiveGrant extends Subject {
+  readonly grantId: string;
+}
+
+/** The request in which something came to light. */
+export interface TokenRequest {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
 }
 
 interface GrantSettings {
@@ -68,6 +80,11 @@ export class Grants {
     const text = await this.find(grantId, "subject");
     // Written by keepSubject, and nobody else can write a sealed value.
     return text === undefined ? undefined : (JSON.parse(text) as Subject);
+  }
+
+  async liveGrant(grantId: string): Promise<LiveGrant | undefined> {
+    const subject = await this.subjectOf(grantId);
+    return subject && { grantId, ...subject };
   }
 
   /** Ends the grant with all that came from it; true for the one call that did it. */

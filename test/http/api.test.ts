@@ -27,12 +27,14 @@ let identity: ReturnType<typeof janeOf>;
 /** What STS was asked for. */
 let asked: { durationSeconds: number; sessionName: string }[];
 let over: Partial<ApiParts>;
+let mayIssue: boolean;
 
 beforeEach(async () => {
   ledger = recordingLedger();
   log = recordingLog();
   asked = [];
   over = {};
+  mayIssue = true;
   identity = janeOf("okta", { signedInAt: NOW - 60_500, claimsAt: NOW - 60_500 });
   await ledger.bind(identity, "jane@acme.example", { type: "identity.bound" });
   ledger.rows.length = 0;
@@ -62,7 +64,9 @@ function api(): express.Express {
     config,
     authorizationServer: {
       grantOf: (token) =>
-        Promise.resolve(token === TOKEN ? { grantId: "grant-1", clientId: "rolecall-cli", identity } : undefined),
+        Promise.resolve(
+          token === TOKEN ? { grantId: "grant-1", clientId: "rolecall-cli", identity, mayIssue } : undefined,
+        ),
     },
     issue: (issueRequest) => issueCredentials(ports, settings, issueRequest),
     decide: (of) => decide(ports, settings, of),
@@ -349,6 +353,16 @@ describe("the access token", () => {
 
   it("counts whatever the case of its scheme (RFC 9110, 11.1)", async () => {
     await request(api()).get(WHOAMI).set("authorization", `bearer ${TOKEN}`).expect(200);
+  });
+
+  it("without the scope gets nothing, which is one row where credentials were asked for", async () => {
+    mayIssue = false;
+    for (const answer of [await post({}), await whoami()]) {
+      expectProblem(answer, 403, "scope_missing");
+      expect(answer.headers["www-authenticate"]).toContain('error="insufficient_scope"');
+    }
+    expect(ledger.rows).toMatchObject([{ type: "credentials.denied", reason: "scope_missing" }]);
+    expect(asked).toEqual([]);
   });
 
   it("can't be looked up while the store is away: 503, and when to come back", async () => {

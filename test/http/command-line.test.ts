@@ -50,6 +50,7 @@ beforeAll(async () => {
       cookieKeys: ["another key of the tests"],
       signInMaxAgeSeconds: 43_200,
       onGrantReused: () => Promise.resolve(),
+      onTokenRefused: () => Promise.resolve(),
       errorPage: refusalPage(loadPages()),
       log: recordingLog(),
     });

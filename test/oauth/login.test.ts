@@ -68,6 +68,7 @@ describe("a sign-in of the command line", () => {
       grantId: expect.any(String) as string,
       clientId: "rolecall-cli",
       identity: of.person,
+      mayIssue: true,
     });
     const next = await oidc.refreshTokenGrant(config, String(tokens.refresh_token));
     expect(next.claims()?.sub).toBe(tokens.claims()?.sub);

@@ -111,15 +111,69 @@ describe("PKCE (RFC 9700, 2.1.1)", () => {
   });
 });
 
+describe("a live code or refresh token that is brought and refused", () => {
+  it.each<[name: string, changes: Record<string, string | undefined>]>([
+    ["another verifier", { code_verifier: randomBytes(32).toString("base64url") }],
+    ["no verifier", { code_verifier: undefined }],
+    ["another redirect URI", { redirect_uri: "http://127.0.0.1:53683/callback" }],
+    ["another client", { client_id: "evil" }],
+  ])("is reported once, with the person whose it is: %s", async (_name, changes) => {
+    const { redeem } = await newCode(of);
+    of.refused.length = 0;
+    expect((await redeem(changes)).status).toBeGreaterThanOrEqual(400);
+    expect(of.refused).toMatchObject([{ clientId: "rolecall-cli", identity: of.person }]);
+    expect((await redeem()).status).toBe(200);
+    expect(of.refused).toHaveLength(1);
+  });
+
+  it("is reported where more is asked for than was granted", async () => {
+    const { refresh: refreshToken } = tokensOf(await (await newCode(of, { scope: "openid" })).redeem());
+    of.refused.length = 0;
+    const scope = "openid credentials";
+    const answer = await token(of, { grant_type: "refresh_token", refresh_token: refreshToken, scope });
+    expect(answer.body["error"]).toBe("invalid_scope");
+    expect(of.refused).toHaveLength(1);
+  });
+
+  it("is not reported a second time where it was used twice, and a made-up one not at all", async () => {
+    const { redeem } = await newCode(of);
+    of.refused.length = 0;
+    await redeem();
+    for (const changes of [{}, {}, { code: "made-up" }]) expect((await redeem(changes)).status).toBe(400);
+    expect(of.reused).toHaveLength(1);
+    expect(of.refused).toEqual([]);
+  });
+
+  it("is refused also where that can't be recorded", async () => {
+    const onTokenRefused = (): Promise<void> => Promise.reject(new Error("no ledger"));
+    const deaf = await startAuthorization(memoryStore(), { onTokenRefused });
+    try {
+      const { redeem } = await newCode(deaf);
+      expect((await redeem({ code_verifier: undefined })).status).toBe(400);
+      expect(deaf.log.lines.at(-1)?.message).toBe("a refused token request could not be recorded");
+    } finally {
+      await deaf.close();
+    }
+  });
+});
+
 describe("tokens", () => {
   it.each<[name: string, make: () => Promise<string>]>([
     ["an unknown token", () => Promise.resolve(randomBytes(32).toString("base64url"))],
     ["an empty one", () => Promise.resolve("")],
     ["a refresh token", async () => (await signedIn(of)).refresh],
     ["a code", async () => (await newCode(of)).code],
-    ["one of another scope", async () => tokensOf(await (await newCode(of, { scope: "openid" })).redeem()).access],
   ])("%s gives access to nothing", async (_name, make) => {
     expect(await of.server.grantOf(await make())).toBeUndefined();
+  });
+
+  it.each(["openid", "openid offline_access"])("of the scope %s may not be given credentials", async (scope) => {
+    const asked = tokensOf(await (await newCode(of, { scope })).redeem());
+    expect(await of.server.grantOf(asked.access)).toMatchObject({ mayIssue: false });
+    const whole = await signedIn(of);
+    const less = await token(of, { grant_type: "refresh_token", refresh_token: whole.refresh, scope });
+    expect(await of.server.grantOf(tokensOf(less).access)).toMatchObject({ mayIssue: false });
+    expect(await of.server.grantOf(whole.access)).toMatchObject({ mayIssue: true });
   });
 
   it.each<[name: string, fields: Record<string, string>, error: string]>([

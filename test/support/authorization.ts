@@ -9,7 +9,7 @@ import type { Identity } from "../../src/flow/identity.ts";
 import type { KeyValueStore } from "../../src/flow/ports.ts";
 import type { AuthorizationServer } from "../../src/http/authorization-server.ts";
 import { createAuthorizationServer, type AuthorizationServerOptions } from "../../src/oauth/authorization-server.ts";
-import type { ReusedGrant } from "../../src/oauth/grants.ts";
+import type { LiveGrant, ReusedGrant } from "../../src/oauth/grants.ts";
 import { recordingLog } from "./log.ts";
 import { PathCookies } from "./path-cookies.ts";
 
@@ -21,6 +21,8 @@ export interface Authorization {
   readonly issuer: string;
   readonly server: AuthorizationServer;
   readonly reused: ReusedGrant[];
+  /** Grants whose code or refresh token was brought and refused. */
+  readonly refused: LiveGrant[];
   readonly log: ReturnType<typeof recordingLog>;
   /** Who is signed in to the pages of every browser. */
   person: Identity;
@@ -50,6 +52,7 @@ export async function startAuthorization(
   const url = `http://127.0.0.1:${(http.address() as AddressInfo).port}`;
   const log = recordingLog();
   const reused: ReusedGrant[] = [];
+  const refused: LiveGrant[] = [];
   const issuer = `${url}/oauth`;
   const server = createAuthorizationServer({
     issuer,
@@ -61,6 +64,10 @@ export async function startAuthorization(
       reused.push(grant);
       return Promise.resolve();
     },
+    onTokenRefused: (grant) => {
+      refused.push(grant);
+      return Promise.resolve();
+    },
     log,
     ...over,
   });
@@ -69,6 +76,7 @@ export async function startAuthorization(
     issuer,
     server,
     reused,
+    refused,
     log,
     person: jane(),
     async close() {

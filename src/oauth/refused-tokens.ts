@@ -1,0 +1,41 @@
+import type { KoaContextWithOIDC, Provider } from "oidc-provider";
+import type { Log } from "../flow/ports.ts";
+import type { Grants, LiveGrant, TokenRequest } from "./grants.ts";
+
+export type OnTokenRefused = (grant: LiveGrant, request: TokenRequest) => Promise<void>;
+
+/**
+ * Reports, before the answer goes out, every request to the token endpoint that brought a live code or refresh token
+ * and was refused all the same: another verifier or redirect URI, a scope that was never granted. Whoever sent it
+ * holds what may not be theirs. A second use is not among them: it has ended the grant, and was reported as that.
+ */
+export function watchRefusedTokens(provider: Provider, grants: Grants, onRefused: OnTokenRefused, log: Log): void {
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.status < 400 || ctx.status >= 500 || !isTokenRequest(ctx)) return;
+    try {
+      const grant = await grantBrought(ctx, provider, grants);
+      if (grant !== undefined) await onRefused(grant, ctx);
+    } catch (error) {
+      // It stays refused either way.
+      log.error({ err: error }, "a refused token request could not be recorded");
+    }
+  });
+}
+
+/** What no route answers has no `oidc`. */
+function isTokenRequest(ctx: object): ctx is KoaContextWithOIDC {
+  return (ctx as Partial<KoaContextWithOIDC>).oidc?.route === "token";
+}
+
+async function grantBrought(
+  ctx: KoaContextWithOIDC,
+  provider: Provider,
+  grants: Grants,
+): Promise<LiveGrant | undefined> {
+  const { code, refresh_token: refreshToken } = ctx.oidc.params ?? {};
+  const brought =
+    (typeof code === "string" ? await provider.AuthorizationCode.find(code) : undefined) ??
+    (typeof refreshToken === "string" ? await provider.RefreshToken.find(refreshToken) : undefined);
+  return brought?.grantId === undefined ? undefined : grants.liveGrant(brought.grantId);
+}
