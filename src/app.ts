@@ -1,4 +1,4 @@
-import { createServer as createHttpServer, type Server } from "node:http";
+import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import type { Request, Response } from "express";
@@ -21,36 +21,57 @@ import { oidcClient } from "./idp/oidc.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
 import { openLedger, type Ledger } from "./ledger/ledger.ts";
+import { closed, listening } from "./listener.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { LiveGrant, ReusedGrant, TokenRequest } from "./oauth/grants.ts";
+import { Opened } from "./opened.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
 import { sealed } from "./store/sealed.ts";
 
+/** Longer than any issue takes (milliseconds): ledger, STS with its retries, ledger. */
+const CLOSING_PATIENCE = 25_000;
+
 export interface Broker {
   /** Where it listens: the port of `listen`, or the one given where that is 0. */
   readonly port: number;
-  /** Takes no new requests, finishes those under way, then closes what they used. */
+  /** Takes no new requests, finishes those under way, within 25 seconds, then closes what they used. */
   close(): Promise<void>;
 }
 
 /**
  * A running broker: the one place where the parts are joined. Rejects where the state directory, the ledger or the
- * address can't be had. An identity provider, STS or Redis that is down doesn't stop the start: what needs it is
- * refused until it is back. `now`: epoch milliseconds.
+ * address can't be had, and leaves nothing open then. An identity provider, STS or Redis that is down doesn't stop the
+ * start: what needs it is refused until it is back. `now`: epoch milliseconds.
  */
 export async function startBroker(config: Config, log: Log, now: () => number = Date.now): Promise<Broker> {
+  const opened = new Opened();
+  try {
+    const port = await joinParts(opened, config, log, now);
+    return { port, close: () => opened.close() };
+  } catch (error) {
+    // What stays open would keep the process alive, deaf to its supervisor.
+    await opened.close();
+    throw error;
+  }
+}
+
+/** Everything joined and listening; returns the port. */
+async function joinParts(opened: Opened, config: Config, log: Log, now: () => number): Promise<number> {
   const { aws, baseUrl, stateDir } = config;
   const { host: origin } = new URL(baseUrl);
   const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
   const ledger = await openLedger({ file: join(stateDir, "ledger.db"), checkpointKey: keys.checkpoint, log, now });
+  opened.add(() => ledger.close());
   const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
+  if (redis) opened.add(() => redis.close());
   const store = sealed(redis ?? memoryStore(now), keys.sealingKey, log);
 
   const issuer = `${baseUrl}/federation`;
   const documents = issuerDocuments(issuer, keys.federation.map(keySigner));
   const signer = keySigner(keys.federation[0]);
   const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
+  opened.add(sts.close);
   const ports: IssuePorts = {
     now,
     ledger,
@@ -86,17 +107,9 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
   });
   const server = createHttpServer(app);
   await listening(server, config.listen);
+  opened.add(() => closed(server, CLOSING_PATIENCE));
   await ledger.append({ type: "config.changed", mappingVersion: settings.mapping.version, actor: "start" });
-
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      await closed(server);
-      await ledger.close();
-      await redis?.close();
-      sts.close();
-    },
-  };
+  return (server.address() as AddressInfo).port;
 }
 
 async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {
@@ -145,25 +158,5 @@ function signInStrategies(config: Config, states: ReturnType<typeof loginStates>
     const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });
     const paths = (): Set<string> => claimsRead(mapping, provider.id);
     return new OidcStrategy({ client, provider, loginStates: states, paths, now });
-  });
-}
-
-function listening(server: Server, address: Config["listen"]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(address, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
-
-function closed(server: Server): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.close((error) => {
-      if (error) reject(error);
-      else resolve();
-    });
-    server.closeIdleConnections();
   });
 }
