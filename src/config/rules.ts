@@ -46,6 +46,9 @@ function checkAddresses(file: Readable, add: AddFault): void {
       add("baseUrl", "must be scheme and host in lower case, with nothing after: https://rolecall.acme.example");
     if (`${baseUrl}/federation`.length > MAX_FEDERATION_ISSUER)
       add("baseUrl", `is too long: IAM takes ${MAX_FEDERATION_ISSUER} characters, /federation included`);
+    // IAM user guide, "Create an OpenID Connect (OIDC) identity provider in IAM".
+    if (environment === "production" && new URL(baseUrl).port !== "")
+      add("baseUrl", "must have no port in production: IAM takes none in the URL of an identity provider");
     checkHost("baseUrl", baseUrl, environment, add);
   }
   if (listen !== undefined) {
@@ -86,10 +89,10 @@ function checkHost(path: string, address: string, environment: Readable["environ
 function isLoopback(hostname: string): boolean {
   const host = hostname.replace(/\.$/, "");
   return (
-    host === "localhost" ||
+    ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"].includes(host) ||
     host.endsWith(".localhost") ||
     /^(?:127\.[0-9.]+|0\.0\.0\.0)$/.test(host) ||
-    /^\[(?:::1?|::ffff:7f[0-9a-f]{2}:[0-9a-f]{1,4})\]$/.test(host)
+    /^\[(?:::1?|::ffff:(?:7f[0-9a-f]{2}:[0-9a-f]{1,4}|0:0))\]$/.test(host)
   );
 }
 

@@ -57,6 +57,9 @@ describe("faults, by the field's name", () => {
     ["a loopback host in production", changed("baseUrl", "https://localhost"), "baseUrl", /loopback/],
     ["one by number", changed("baseUrl", "https://127.0.0.1"), "baseUrl", /loopback/],
     ["one by IPv6", changed("baseUrl", "https://[::1]"), "baseUrl", /loopback/],
+    ["all addresses as IPv6 has them", changed("baseUrl", "https://[::ffff:0:0]"), "baseUrl", /loopback/],
+    ["one by its IPv6 name", changed("providers/0/issuer", "https://ip6-localhost"), "providers[0].issuer", /loopback/],
+    ["a port in production", changed("baseUrl", "https://rolecall.acme.example:8443"), "baseUrl", /no port/],
     ["one in another spelling", changed("providers/0/issuer", "https://0x7f.1/"), "providers[0].issuer", /loopback/],
     [
       "one by IPv4 in IPv6",
