@@ -59,7 +59,13 @@ export function finishSignIn(parts: SignInParts): RequestHandler {
     const browser = signInCookie(req, config.baseUrl);
     const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
     await completeSignIn(ledger, identity, caller);
-    await startSession(req, identity);
+    try {
+      await startSession(req, identity);
+    } catch (error) {
+      // The record says that the sign-in went through; that nobody got in by it has to stand there too.
+      await recordDeniedSignIn(ledger, asRefusal(error), caller, identity);
+      throw error;
+    }
     res.redirect(303, localPath(next));
   };
 }

@@ -163,11 +163,18 @@ describe("refused sign-ins", () => {
   it("begin no session while the store is down", async () => {
     const store = memoryStore();
     const down = () => Promise.reject(new Refusal("store_unavailable", "no answer"));
-    const { jar } = await start({ parts: { store: { ...store, setUnless: down } } });
+    const { jar, web } = await start({ parts: { store: { ...store, setUnless: down } } });
     const answer = await signInBy(jar);
     expect(answer.status).toBe(503);
     expect(await answer.text()).toContain("Sign-ins could not be read or kept just now.");
     expect(jar.cookies.has("rolecall")).toBe(false);
+    expect(web.rows.at(-2)).toMatchObject({ type: "login.succeeded" });
+    expect(web.rows.at(-1)).toMatchObject({
+      type: "login.denied",
+      reason: "store_unavailable",
+      email: "Jane@acme.example",
+      requestId: answer.headers.get("x-request-id"),
+    });
   });
 
   it("begin no session while the ledger is down", async () => {
