@@ -82,6 +82,8 @@ export interface AuditEvent {
   readonly actor?: string;
   /** Digest of the configuration's reloadable part (`config.changed`). */
   readonly configSha256?: string;
+  /** Salted digest of whose the name is (`identity.bound`): the ledger's to give, as the salt lies with the name. */
+  readonly owner?: string;
   /** Signed note (`checkpoint`). */
   readonly checkpoint?: string;
 }

@@ -2,7 +2,7 @@ import type { Transaction } from "kysely";
 import { OUTCOME_TYPES, type AuditEvent, type EventType } from "../flow/audit-event.ts";
 import { Refusal } from "../flow/errors.ts";
 import type { MerkleTree } from "./merkle.ts";
-import { composeRow, type ComposedRow } from "./row.ts";
+import { composeRow, newSalt, ownerDigest, type ComposedRow } from "./row.ts";
 import type { LedgerTables } from "./tables.ts";
 import type { LogEnd } from "./tree-store.ts";
 
@@ -86,9 +86,10 @@ export class Draft {
     if (this.#known.takenNames.has(sessionName)) {
       throw new Refusal("email_taken", "the session name belongs to another person");
     }
-    const seq = this.add(event);
     const { directory, subject } = person;
-    this.#people.push({ directory, subject, session_name: sessionName, seq });
+    const salt = newSalt();
+    const seq = this.add({ ...event, owner: ownerDigest({ salt, directory, subject, sessionName }) });
+    this.#people.push({ directory, subject, session_name: sessionName, salt, seq });
     this.#known.names.set(key, sessionName);
     this.#known.takenNames.add(sessionName);
     return sessionName;

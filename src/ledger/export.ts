@@ -33,6 +33,7 @@ const COLUMNS: Readonly<Record<keyof LedgerEntry, true>> = {
   userAgent: true,
   actor: true,
   configSha256: true,
+  owner: true,
   checkpoint: true,
   personal: true,
 };

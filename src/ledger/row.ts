@@ -34,8 +34,24 @@ export function composeRow(event: AuditEvent, seq: number, time: string): Compos
   return { seq, time, text, leaf: leafHash(text), personal: record };
 }
 
+/** Whose a session name is, as `identity.bound` holds it: to be proven also when the personal record is gone. */
+export function ownerDigest(owner: {
+  readonly salt: string;
+  readonly directory: string;
+  readonly subject: string;
+  readonly sessionName: string;
+}): string {
+  const { salt, directory, subject, sessionName } = owner;
+  return personalDigest(salt, canonicalJson({ directory, subject, sessionName }));
+}
+
+/** Hex. */
+export function newSalt(): string {
+  return randomBytes(SALT_BYTES).toString("hex");
+}
+
 function composePersonal(personal: Record<string, unknown>): { salt: string; text: string; digest: string } {
-  const salt = randomBytes(SALT_BYTES).toString("hex");
+  const salt = newSalt();
   const text = canonicalJson(personal);
   return { salt, text, digest: personalDigest(salt, text) };
 }

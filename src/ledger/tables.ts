@@ -30,6 +30,8 @@ export interface LedgerTables {
     directory: string;
     subject: string;
     session_name: string;
+    /** Of the row's `owner`. */
+    salt: string;
     /** The row that bound it. */
     seq: number;
   };
@@ -42,7 +44,7 @@ export interface LedgerTables {
 export type LedgerReader = Kysely<LedgerTables>;
 
 /** Version of the tables; a ledger with another one is refused rather than guessed at. */
-const TABLES_VERSION = "1";
+const TABLES_VERSION = "2";
 
 /**
  * Creates what isn't there yet, and rejects where the tables are of another version. The two partial indexes are the
@@ -89,6 +91,7 @@ export async function createTables(db: LedgerReader, place: "integer" | "bigint"
     .addColumn("directory", "text", (column) => column.notNull())
     .addColumn("subject", "text", (column) => column.notNull())
     .addColumn("session_name", "text", (column) => column.notNull().unique())
+    .addColumn("salt", "text", (column) => column.notNull())
     .addColumn("seq", place, (column) => column.notNull().references("rows.seq"))
     .addPrimaryKeyConstraint("people_person", ["directory", "subject"])
     .execute();

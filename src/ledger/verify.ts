@@ -2,7 +2,7 @@ import type { EventType } from "../flow/audit-event.ts";
 import { openCheckpoint, type CheckpointVerifier } from "./checkpoint.ts";
 import { readPages, type StoredRow } from "./log-reader.ts";
 import { leafHash, MerkleTree, peaksOf, type TreeNode } from "./merkle.ts";
-import { canonicalJson, personalDigest, readEntry, type LedgerEntry } from "./row.ts";
+import { canonicalJson, ownerDigest, personalDigest, readEntry, type LedgerEntry } from "./row.ts";
 import type { LedgerReader } from "./tables.ts";
 import { readSize, readTree } from "./tree-store.ts";
 
@@ -170,16 +170,15 @@ async function checkPeople(db: LedgerReader): Promise<void> {
   const bound = await db
     .selectFrom("rows")
     .leftJoin("people", "people.seq", "rows.seq")
-    .leftJoin("personal", "personal.seq", "rows.seq")
-    .select(["rows.seq", "rows.row", "personal.record", "people.directory", "people.subject", "people.session_name"])
+    .select(["rows.seq", "rows.row", "people.directory", "people.subject", "people.session_name", "people.salt"])
     .where("rows.type", "=", "identity.bound" satisfies EventType)
     .execute();
-  for (const { seq, row, record, directory, subject, session_name } of bound) {
-    if (session_name === null) throw new VerifyFailure(seq, "the session name that it bound is no longer recorded");
-    const entry = readEntry(row, record);
-    const erased = entry.personal !== undefined && record === null;
-    const fits = entry.subject === subject && entry.sessionName === session_name;
-    if (entry.directory !== directory || !(erased || fits)) {
+  for (const { seq, row, directory, subject, session_name: sessionName, salt } of bound) {
+    if (directory === null || subject === null || sessionName === null || salt === null) {
+      throw new VerifyFailure(seq, "the session name that it bound is no longer recorded");
+    }
+    // By the digest, not by the personal record: who takes a name could erase that.
+    if (readEntry(row, null).owner !== ownerDigest({ salt, directory, subject, sessionName })) {
       throw new VerifyFailure(seq, "the session name that it bound is recorded for somebody else");
     }
   }

@@ -85,9 +85,9 @@ describe("the ledger's file", () => {
     const file = join(folder, "ledger.db");
     await (await openLedger({ file, ...options })).close();
     const db = new DatabaseSync(file);
-    db.exec("update meta set value = '2' where key = 'version'");
+    db.exec("update meta set value = '3' where key = 'version'");
     db.close();
-    await expect(openLedger({ file, ...options })).rejects.toThrow(/have the version 2/);
+    await expect(openLedger({ file, ...options })).rejects.toThrow(/have the version 3/);
   });
 
   it("does not let this program change or remove a row", async () => {

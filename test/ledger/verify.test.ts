@@ -240,6 +240,15 @@ describe("verifying the log", () => {
       /somebody else/,
     ],
     [
+      "a session name taken by another person, who erases the record that says whose it was",
+      (db) => {
+        db.run("update people set subject = 'mallory' where subject = '00u1'");
+        db.run("delete from personal where seq = 1");
+      },
+      1,
+      /somebody else/,
+    ],
+    [
       "a session name set free",
       (db) => {
         db.run("delete from people where subject = '00u1'");
@@ -250,7 +259,7 @@ describe("verifying the log", () => {
     [
       "a session name that nothing bound",
       (db) => {
-        db.run("insert into people values ('okta', 'mallory', 'boss@acme.example', 2)");
+        db.run("insert into people values ('okta', 'mallory', 'boss@acme.example', '00', 2)");
       },
       undefined,
       /no row bound/,
