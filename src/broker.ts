@@ -113,10 +113,9 @@ audit
     const { auditVerify } = await import("./operator/audit.ts");
     const { checkpoint: files = [], config, key, ...rest } = options;
     const checkpointFiles = files.map(fromHere);
-    process.exitCode = await withLedger(config, async ({ ledgerFile, checkpointKey }) => {
-      const checkpointPublicKey = key ?? (await checkpointKey());
-      return auditVerify({ ledgerFile, checkpointPublicKey, checkpointFiles, ...rest }, auditIo);
-    });
+    process.exitCode = await withLedger(config, ({ ledgerFile, checkpointKey }) =>
+      auditVerify({ ledgerFile, checkpointPublicKey: key ?? checkpointKey, checkpointFiles, ...rest }, auditIo),
+    );
   });
 
 audit

@@ -18,8 +18,8 @@ export interface AuditIo {
 
 export interface AuditVerifyOptions {
   readonly ledgerFile: string;
-  /** A verifier key as in C2SP signed-note (`name+ID+key`), or the key itself; without: signatures aren't checked. */
-  readonly checkpointPublicKey?: string | CheckpointVerifier;
+  /** A verifier key as in C2SP signed-note (`name+ID+key`), or where the key is had; without: signatures aren't checked. */
+  readonly checkpointPublicKey?: string | CheckpointVerifier | (() => Promise<CheckpointVerifier>);
   /** Files, each a signed note that was kept elsewhere. */
   readonly checkpointFiles?: readonly string[];
   readonly json?: boolean;
@@ -31,7 +31,7 @@ const PROGRESS_EVERY = 1000;
 /** `audit verify`. Resolves with the exit code: 0 consistent, 1 not, 2 a file or key that was named is none. */
 export async function auditVerify(options: AuditVerifyOptions, io: AuditIo): Promise<number> {
   const given = async (): Promise<VerifyOptions> => ({
-    verifier: readVerifier(options.checkpointPublicKey),
+    verifier: await readVerifier(options.checkpointPublicKey),
     checkpoints: await Promise.all((options.checkpointFiles ?? []).map((file) => readFile(file, "utf8"))),
   });
   return withLedger(options.ledgerFile, io, given, async (db, checked) => {
@@ -106,7 +106,8 @@ async function withLedger<T>(
   }
 }
 
-function readVerifier(key: string | CheckpointVerifier | undefined): CheckpointVerifier | undefined {
+async function readVerifier(key: AuditVerifyOptions["checkpointPublicKey"]): Promise<CheckpointVerifier | undefined> {
+  if (typeof key === "function") return key();
   return typeof key === "string" ? parseVerifierKey(key) : key;
 }
 

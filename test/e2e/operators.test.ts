@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -46,6 +46,18 @@ describe("on the examples", () => {
     expect(check.stderr).toContain("OKTA_CLIENT_SECRET");
     expect(check.stderr).toContain("REDIS_URL");
   });
+});
+
+test.for(["verify", "export", "tail"])("audit %s says what is missing where no broker has run yet", async (command) => {
+  const folder = await mkdtemp(join(tmpdir(), "rolecall-audit-"));
+  const config = join(folder, "rolecall.yaml");
+  const example = await readFile(join(EXAMPLES, "okta.yaml"), "utf8");
+  await writeFile(config, example.replace("/var/lib/rolecall", "state"));
+  await copyFile(join(EXAMPLES, "cost-centres.csv"), join(folder, "cost-centres.csv"));
+  const run = await broker("audit", command, "--config", config);
+  expect(run).toMatchObject({ code: 2, stdout: "" });
+  expect(run.stderr).toMatch(/^error: ENOENT: .*ledger\.db'\n$/);
+  await rm(folder, { recursive: true });
 });
 
 describe("on the record of a running broker", () => {
