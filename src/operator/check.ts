@@ -38,7 +38,7 @@ export function printFaults(file: string, { faults }: ConfigError, io: Pick<Oper
     path === "" ? `${file}: ${message}\n` : `${file}: ${path}: ${message}\n`,
   );
   io.err(`${lines.join("")}${faults.length} ${faults.length === 1 ? "fault" : "faults"} in ${file}\n`);
-  io.err("hint: every field is described in docs/configuration.md\n");
+  io.err("hint: every field is described in docs/configuration.md, whole files are in examples/\n");
 }
 
 function summary(config: Config): string {

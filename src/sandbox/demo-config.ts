@@ -74,6 +74,9 @@ export async function writeDemoConfig(options: {
     "cost centre,owner\ncc-1042,Search\ncc-1077,ML platform\ncc-2010,Search EMEA\ncc-2020,ML EMEA\ncc-4001,Labs search\ncc-4002,Labs ML\nunallocated,nobody yet\n",
   );
   const file = join(folder, "rolecall.yaml");
-  await writeFile(file, `# Written by the demo: the made-up company's configuration.\n${stringify(config)}`);
+  await writeFile(
+    file,
+    `# Written by the demo at each start: the made-up company's configuration.\n${stringify(config)}`,
+  );
   return file;
 }

@@ -20,7 +20,10 @@ const ROLECALL = fileURLToPath(new URL("../../dist/rolecall.mjs", import.meta.ur
 const program = new Command("npm run demo --")
   .description("Rolecall on this machine, with stand-ins for Okta, Entra ID, Auth0, AWS STS and Bedrock.")
   .option("--once", "sign somebody in through every provider, print what they got, exit 0 only if all of it held")
-  .option("--dir <folder>", "keep rolecall.yaml, the ledger and the keys there (left out: a temporary folder)")
+  .option(
+    "--dir <folder>",
+    "keep the ledger and the keys there, and write rolecall.yaml anew (left out: a temporary folder)",
+  )
   .showHelpAfterError("hint: npm run demo -- --help")
   .exitOverride()
   .action(demo);
@@ -90,6 +93,8 @@ ${people.join("")}
   1. Sign in, in a browser:
 
     npm run -s rolecall -- login --broker ${baseUrl}
+
+     Wherever a page or a hint says rolecall, type: npm run -s rolecall --
 
   2. Put this profile into ~/.aws/config (or: export AWS_CONFIG_FILE=${profileFile}):
 

@@ -27,7 +27,7 @@ describe("rolecall-broker check", () => {
       `${config}: providers[0].clientSecret: the environment variable OKTA_CLIENT_SECRET is not set`,
       `${config}: redis.url: the environment variable REDIS_URL is not set`,
       `3 faults in ${config}`,
-      "hint: every field is described in docs/configuration.md",
+      "hint: every field is described in docs/configuration.md, whole files are in examples/",
       "",
     ]);
   });
