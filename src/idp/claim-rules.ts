@@ -26,10 +26,15 @@ export interface ClaimRules {
 export function identifier(claims: Claims, name: string): string {
   const value = claimAt(claims, name);
   if (value === undefined) refuse("subject_missing", `the claim ${name} is missing`);
-  if (typeof value !== "string" || value.length > 255 || !value.isWellFormed() || !/^[^\p{C}\p{Z}]+$/u.test(value)) {
+  if (typeof value !== "string" || value.length > 255 || !value.isWellFormed() || !isVisible(value)) {
     refuse("subject_missing", `the claim ${name} must be text of 1-255 visible characters`);
   }
   return value;
+}
+
+/** True where every character shows: fillers, joiners and variation selectors are letters or marks, and don't. */
+export function isVisible(text: string): boolean {
+  return /^[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]+$/u.test(text);
 }
 
 /** The text of the claim `name`; undefined where it is absent or anything else. */
@@ -47,6 +52,17 @@ export function emailVerifiedClaim(claims: Claims): boolean {
 export function readsClaim(path: string, name: string): boolean {
   const pointer = `/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
   return path === name || path === pointer || path.startsWith(`${pointer}/`);
+}
+
+/**
+ * True where `_claim_names` says that what `path` reads is told elsewhere (OpenID Connect Core 5.6.2); nobody asks
+ * there. One of another shape may mean any claim.
+ */
+export function isToldElsewhere(claims: Claims, path: string): boolean {
+  const marked = claimAt(claims, "_claim_names");
+  if (marked === undefined) return false;
+  if (typeof marked !== "object" || Array.isArray(marked)) return true;
+  return Object.keys(marked ?? {}).some((name) => readsClaim(path, name));
 }
 
 export function refuse(code: ReasonCode, message: string): never {

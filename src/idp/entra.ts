@@ -1,5 +1,5 @@
 import type { ProviderConfig } from "../config/config.ts";
-import { claimAt } from "../flow/identity.ts";
+import { claimAt, type JsonValue } from "../flow/identity.ts";
 import { type ClaimRules, type Claims, identifier, readsClaim, refuse, text } from "./claim-rules.ts";
 
 const GUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -23,7 +23,8 @@ export const entraRules: ClaimRules = {
     const email = text(claims, "email")?.toLowerCase();
     return email !== undefined && names(claims).some((name) => name.toLowerCase() === email);
   },
-  leftOut: (claims, path) => overage(claims).some((name) => readsClaim(path, name)),
+  // Beside `_claim_names`, which means the same at every kind of provider.
+  leftOut: (claims, path) => hasOverage(claims) && readsClaim(path, "groups"),
   // Its userinfo endpoint is Microsoft Graph's, and can't be configured; the ID token holds all that it would say.
   userinfoTellsMore: false,
 };
@@ -53,13 +54,18 @@ function isGuest(claims: Claims, tenant: string | undefined): boolean {
   if (account !== undefined && account !== 0 && account !== "0") return true;
   if (names(claims).some((name) => name.toUpperCase().includes("#EXT#"))) return true;
   const home = claimAt(claims, "idp");
-  return home !== undefined && !(typeof home === "string" && tenant !== undefined && home.split("/").includes(tenant));
+  return home !== undefined && !issuersOf(tenant).includes(home);
 }
 
-/** The claims that were left out for their size: named in `_claim_names` (OpenID Connect Core 5.6.2), or `hasgroups`. */
-function overage(claims: Claims): string[] {
-  const marked = claimAt(claims, "_claim_names");
-  const left = typeof marked === "object" && marked !== null ? Object.keys(marked) : [];
-  const groups = claimAt(claims, "hasgroups");
-  return groups === undefined || groups === false || groups === "false" ? left : [...left, "groups"];
+/**
+ * As Entra ID writes them, in both versions of its tokens. A part of it proves nothing: a partner's own provider is
+ * named by an address of the partner's choice.
+ */
+function issuersOf(tenant = ""): JsonValue[] {
+  return [`https://sts.windows.net/${tenant}/`, `https://login.microsoftonline.com/${tenant}/v2.0`];
+}
+
+function hasOverage(claims: Claims): boolean {
+  const marked = claimAt(claims, "hasgroups");
+  return marked !== undefined && marked !== false && marked !== "false";
 }

@@ -2,7 +2,7 @@ import type { ProviderConfig } from "../config/config.ts";
 import { Refusal } from "../flow/errors.ts";
 import { keepClaims, type Identity, type JsonValue } from "../flow/identity.ts";
 import { boundClaims } from "./claim-bounds.ts";
-import { type ClaimRules, type Claims, refuse } from "./claim-rules.ts";
+import { type ClaimRules, type Claims, isToldElsewhere, refuse } from "./claim-rules.ts";
 import { emailClaim, isOfDomain } from "./email.ts";
 import { claimRulesOf } from "./kinds.ts";
 
@@ -26,7 +26,8 @@ export function identityFromClaims(
   rules.refuseForeignAccount(provider, claims);
   const email = vouchedEmail(provider, rules, claims);
   for (const path of read) {
-    if (rules.leftOut(claims, path)) refuse("groups_overage", `the provider left out entries of the claim ${path}`);
+    if (isToldElsewhere(claims, path) || rules.leftOut(claims, path))
+      refuse("groups_overage", `the provider left out entries of the claim ${path}`);
   }
   const kept = keepClaims(claims, read);
   boundClaims(kept);

@@ -79,6 +79,8 @@ const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<P
   ["sub of another type", "auth0", { sub: 17 }, "subject_missing"],
   ["sub with a control character", "okta", { sub: "00u1\u0000" }, "subject_missing"],
   ["sub with an invisible character", "okta", { sub: "00u1\u200b" }, "subject_missing"],
+  ["sub with a filler that is a letter", "okta", { sub: "00u1\u3164" }, "subject_missing"],
+  ["sub with a variation selector", "okta", { sub: "00u1\ufe0f" }, "subject_missing"],
   ["sub of 255 characters", "okta", { sub: "x".repeat(255) }, "accepted"],
   ["sub of 256 characters", "okta", { sub: "x".repeat(256) }, "subject_missing"],
   ["lone surrogate in sub", "okta", { sub: "00u\ud800" }, "subject_missing"],
@@ -103,6 +105,14 @@ const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<P
   ["home directory elsewhere", "entra", { idp: "https://sts.windows.net/other/" }, "guest_refused"],
   ["home directory here", "entra", { idp: `https://sts.windows.net/${TENANT}/` }, "accepted"],
 
+  [
+    "home directory here, as version 2 writes it",
+    "entra",
+    { idp: `https://login.microsoftonline.com/${TENANT}/v2.0` },
+    "accepted",
+  ],
+  ["home directory that only names this one", "entra", { idp: `https://p.example/${TENANT}/` }, "guest_refused"],
+
   // Email.
   ["no email", "okta", { email: null }, "email_missing"],
   ["empty email", "okta", { email: "" }, "email_missing"],
@@ -114,6 +124,8 @@ const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<P
   ["space", "okta", { email: "jane doe@acme.example" }, "email_malformed"],
   ["comment", "okta", { email: "jane(x)@acme.example" }, "email_malformed"],
   ["line break", "okta", { email: "jane@acme.example\n" }, "email_malformed"],
+  ["a filler that is a letter", "okta", { email: "jane\u3164@acme.example" }, "email_malformed"],
+  ["a joiner that is a mark", "okta", { email: "ja\u034fne@acme.example" }, "email_malformed"],
   ["bidi mark", "okta", { email: "jane\u202e@acme.example" }, "email_malformed"],
   ["dot at the end of the local part", "okta", { email: "jane.@acme.example" }, "email_malformed"],
   ["two dots", "okta", { email: "ja..ne@acme.example" }, "email_malformed"],
@@ -172,6 +184,8 @@ const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<P
   ["overage of what a rule reads", "entra", { _claim_names: { groups: "src1" } }, "groups_overage", ["groups"]],
   ["overage read by a pointer", "entra", { _claim_names: { groups: "src1" } }, "groups_overage", ["/groups/0"]],
   ["overage of what no rule reads", "entra", { _claim_names: { groups: "src1" } }, "accepted", ["roles"]],
+  ["a claim told elsewhere", "generic", { _claim_names: { groups: "src1" } }, "groups_overage", ["/groups/0"]],
+  ["claims told elsewhere, in another shape", "okta", { _claim_names: ["groups"] }, "groups_overage", ["team"]],
   ["hasgroups", "entra", { hasgroups: true }, "groups_overage", ["groups"]],
   ["hasgroups that no rule reads", "entra", { hasgroups: true }, "accepted", ["roles"]],
   ["okta: 99 groups", "okta", { groups: list(99) }, "accepted", ["groups"]],
