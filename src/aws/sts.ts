@@ -90,7 +90,8 @@ function isolatedClient({ region, endpoint, limits = {} }: StsClientOptions): ST
       requestTimeout: limits.attempt ?? ATTEMPT_LIMIT,
       throwOnRequestTimeout: true,
       httpAgent: new HttpAgent({ keepAlive: true, maxSockets: 50 }),
-      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 50 }),
+      // Also against NODE_TLS_REJECT_UNAUTHORIZED, which somebody may have set for the sake of another server.
+      httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: 50, rejectUnauthorized: true }),
     }),
   });
 }

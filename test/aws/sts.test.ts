@@ -1,14 +1,16 @@
 import { createServer, type RequestListener, type Server } from "node:http";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { STS_ERRORS } from "../../src/aws/sts-errors.ts";
 import { regionalEndpoint, stsClient } from "../../src/aws/sts.ts";
 import { StsRefusal, type AssumeRole } from "../../src/flow/ports.ts";
+import { newFederationKey } from "../../src/keys/new-keys.ts";
 import { template } from "../../src/operator/template.ts";
 import { startSts, type SandboxSts } from "../../src/sandbox/sts.ts";
 import {
@@ -247,6 +249,23 @@ describe("the machine's own AWS settings", () => {
     expect(stdout).toBe(`arn:aws:sts::111122223333:assumed-role/BedrockShared/${JANE}\n`);
     expect(trap.connections()).toBe(0);
   });
+});
+
+test("a token goes to nobody without a certificate, even where Node is told not to look", async () => {
+  const { privateKey: key, certificate } = await newFederationKey("RS256", new Date());
+  const cert = `-----BEGIN CERTIFICATE-----\n${certificate}\n-----END CERTIFICATE-----\n`;
+  let asked = 0;
+  const stranger = createHttpsServer({ key, cert }, (_, response) => {
+    asked += 1;
+    response.end();
+  });
+  await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+  const endpoint = `https://127.0.0.1:${(stranger.address() as AddressInfo).port}`;
+  vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
+  await refusal(client({ endpoint }));
+  vi.unstubAllEnvs();
+  stranger.close();
+  expect(asked).toBe(0);
 });
 
 test.each([
