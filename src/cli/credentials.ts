@@ -97,7 +97,12 @@ interface NotedFailure {
 
 /** So that twenty waiting processes fail with the first one, and not one time limit after the other. */
 function noteFailure(files: BrokerFiles, { message, hint }: BrokerUnavailable): void {
-  writePrivateJson(files.failure, { at: Date.now(), message, hint });
+  try {
+    writePrivateJson(files.failure, { at: Date.now(), message, hint });
+  } catch (error) {
+    // The broker's failure is the one to tell, and what is kept may still be handed out.
+    if (!(error instanceof CommandFailure)) throw error;
+  }
 }
 
 function throwFailureSince(files: BrokerFiles, began: number): void {

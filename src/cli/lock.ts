@@ -2,6 +2,7 @@ import { closeSync, openSync, truncateSync } from "node:fs";
 import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CommandFailure } from "./failure.ts";
+import { errorCode } from "./private-file.ts";
 
 /** Result codes of SQLite (https://sqlite.org/rescode.html). */
 const SQLITE_BUSY = 5;
@@ -33,7 +34,7 @@ export async function withLock<T>(file: string, wait: LockWait, work: () => Prom
 
 async function acquire(file: string, wait: LockWait): Promise<DatabaseSync> {
   const sqlite = await import("node:sqlite");
-  closeSync(openSync(file, "a", 0o600));
+  makeFile(file);
   const deadline = performance.now() + wait.seconds * 1000;
   for (let waited = false; ; waited = true) {
     const database = new sqlite.DatabaseSync(file, { timeout: 0 });
@@ -42,11 +43,26 @@ async function acquire(file: string, wait: LockWait): Promise<DatabaseSync> {
     database.close();
     // Emptied in place, never replaced: two processes must not hold locks on two files of one name.
     if (code === SQLITE_NOTADB) truncateSync(file);
-    else if (code !== SQLITE_BUSY) throw new CommandFailure(`the lock ${file} cannot be taken (SQLite error ${code})`);
+    else if (code !== SQLITE_BUSY) throw noLock(file, `SQLite error ${code}`);
     if (!waited) wait.onWait?.();
     if (performance.now() > deadline) throw new CommandFailure(wait.timedOut, { hint: "try again in a minute" });
     await sleep(POLL_MILLISECONDS);
   }
+}
+
+function makeFile(file: string): void {
+  try {
+    closeSync(openSync(file, "a", 0o600));
+  } catch (error) {
+    throw noLock(file, errorCode(error) ?? "unexpected error");
+  }
+}
+
+/** SQLite lays a journal beside the file even for a lock, so that a full disk is a reason too. */
+function noLock(file: string, why: string): CommandFailure {
+  return new CommandFailure(`the lock ${file} cannot be taken: ${why}`, {
+    hint: "check the folder's permissions and the free space on its disk",
+  });
 }
 
 /** Undefined where the lock is taken now, else SQLite's result code. */

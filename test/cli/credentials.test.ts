@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Machine, type Run } from "../support/command-line.ts";
@@ -235,6 +235,16 @@ describe("the broker down", () => {
     expect(run.code).toBe(0);
     expect(accessKeyOf(run)).toBe("ASIAKEPT");
     expect(run.stderr).toMatch(/^rolecall: warning: Sign-ins could not be read\.; the credentials handed out end at /);
+  });
+
+  test("so it is where the failure itself can't be written down", async () => {
+    keepCredentials(300);
+    mkdirSync(machine.file("failure.json"));
+    broker.canned.set(CREDENTIALS, problem(503, "store_unavailable", "Sign-ins could not be read."));
+    const run = await credentials();
+    expect(run.code).toBe(0);
+    expect(accessKeyOf(run)).toBe("ASIAKEPT");
+    expect(run.stderr).toContain("warning: Sign-ins could not be read.");
   });
 
   test("but not against the broker's word", async () => {

@@ -121,6 +121,14 @@ describe("files that are not as they were left", () => {
     expect(broker.count("/oauth/token")).toBe(1);
   });
 
+  test("a lock that cannot be made: says why and what to look at", async () => {
+    rmSync(machine.file("refresh.lock"), { force: true });
+    mkdirSync(machine.file("refresh.lock"));
+    const run = await credentials();
+    expect(run).toMatchObject({ code: 1, stdout: "" });
+    expect(run.stderr).toMatch(/refresh\.lock cannot be taken: EISDIR\nhint: check the folder's permissions/);
+  });
+
   test("another broker's sign-in is untouched by one that is damaged", async () => {
     const other = await startStubBroker();
     await machine.signIn(other.url);
