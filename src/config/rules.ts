@@ -10,6 +10,8 @@ const MAX_FEDERATION_ISSUER = 255;
 
 const SHORTEST_SESSION = 30 * 60;
 const LONGEST_SESSION = 12 * 60 * 60;
+/** Law 6: the docs promise a bound for somebody who left, so there is one whatever the file says. */
+const LONGEST_AGE = 7 * 24 * 60 * 60;
 
 /** One tenant's v2.0 issuer, by its GUID; common, organizations and consumers would let every tenant in. */
 const ENTRA_ISSUER = /^https:\/\/login\.microsoftonline\.com\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/v2\.0$/;
@@ -22,6 +24,7 @@ export function checkRules(file: Readable): ConfigFault[] {
   checkAddresses(file, add);
   checkEnvironment(file, add);
   if (file.aws) checkAws(file.aws, file.tags, add);
+  checkAge("signInMaxAge", file.signInMaxAge, add);
   checkProviders(file.providers, file.environment, add);
   checkReferences(file, add);
   return faults;
@@ -109,6 +112,10 @@ function checkAws(aws: ConfigFile["aws"], tags: Readable["tags"], add: AddFault)
   }
 }
 
+function checkAge(path: string, age: string | undefined, add: AddFault): void {
+  if (age !== undefined && seconds(age) > LONGEST_AGE) add(path, "must be 7d at most");
+}
+
 function checkProviders(providers: Readable["providers"], environment: Readable["environment"], add: AddFault): void {
   const ids = new Map<string, number>();
   const domains = new Map<string, { directory: string; path: string }>();
@@ -129,6 +136,9 @@ function checkProviders(providers: Readable["providers"], environment: Readable[
         `${path}.directory`,
         `"${directory}" holds ${first.kind} subjects (provider ${first.id}), not ${provider.kind}`,
       );
+    // OpenID Connect Core 1.0, section 2: a subject is unique within its issuer, and of generic ones no more is known.
+    if (first?.kind === "generic" && first.issuer !== provider.issuer)
+      add(`${path}.directory`, `"${directory}" holds the subjects of another issuer (provider ${first.id})`);
     kinds.set(directory, first ?? provider);
     for (const [j, domain] of provider.emailDomains.entries()) {
       const other = domains.get(domain);
@@ -141,6 +151,7 @@ function checkProviders(providers: Readable["providers"], environment: Readable[
 
 function checkProvider(path: string, provider: Provider, environment: Readable["environment"], add: AddFault): void {
   checkHost(`${path}.issuer`, provider.issuer, environment, add);
+  checkAge(`${path}.claimsMaxAge`, provider.claimsMaxAge, add);
   const issuer = new URL(provider.issuer);
   // OpenID Connect Discovery 1.0, section 3: no query and no fragment.
   if (/[?#]/.test(provider.issuer)) add(`${path}.issuer`, "must have no query and no fragment");

@@ -99,6 +99,8 @@ describe("faults, by the field's name", () => {
     ["29 minutes", changed("aws/sessionDuration", "29m"), "aws.sessionDuration", /30m to 12h/],
     ["13 hours", changed("aws/sessionDuration", "13h"), "aws.sessionDuration", /30m to 12h/],
     ["a duration without a unit", changed("signInMaxAge", "12"), "signInMaxAge", /30m or 12h/],
+    ["a sign-in for a month", changed("signInMaxAge", "30d"), "signInMaxAge", /7d at most/],
+    ["claims for ever", changed("providers/0/claimsMaxAge", "99999d"), "providers[0].claimsMaxAge", /7d at most/],
     ["a transitive tag that isn't there", changed("aws/transitiveTags", ["Team"]), "aws.transitiveTags[0]", /no tag/],
     ["one twice", changed("aws/transitiveTags", ["team", "team"]), "aws.transitiveTags[1]", /second time/],
 
@@ -120,6 +122,15 @@ describe("faults, by the field's name", () => {
       changed("providers/1", provider({ kind: "auth0", directory: "okta" })),
       "providers[1].directory",
       /okta subjects/,
+    ],
+    [
+      "two issuers' subjects in one directory",
+      changed("providers", [
+        provider({ id: "one", kind: "generic", directory: "all", issuer: "https://one.acme.example" }),
+        provider({ id: "two", kind: "generic", directory: "all", issuer: "https://two.acme.example" }),
+      ]),
+      "providers[1].directory",
+      /another issuer/,
     ],
     [
       "an email domain in capitals",
