@@ -16,6 +16,8 @@ const CONNECTION_LIMIT = 2_000;
 const ATTEMPT_LIMIT = 5_000;
 const CALL_LIMIT = 15_000;
 const ATTEMPTS = 5;
+/** Seconds that AWS's clock and ours may be apart, as STS allows it for tokens. */
+const CLOCK_SKEW = 300;
 /** Back-off before the second attempt at most (milliseconds); it doubles with each. */
 const BACKOFF = 200;
 
@@ -48,7 +50,7 @@ export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; 
     });
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return sessionOf(await client.send(command, { abortSignal: deadline }), now());
+        return sessionOf(await client.send(command, { abortSignal: deadline }), now(), request.durationSeconds);
       } catch (error) {
         const { refusal, retry } = refused(error);
         log.warn({ code: refusal.code, attempt, stsRequestId: refusal.stsRequestId }, refusal.message);
@@ -101,7 +103,7 @@ export function regionalEndpoint(region: string): string {
   return `https://sts.${region}.${region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com"}`;
 }
 
-function sessionOf(output: AssumeRoleWithWebIdentityCommandOutput, now: number): StsSession {
+function sessionOf(output: AssumeRoleWithWebIdentityCommandOutput, now: number, durationSeconds: number): StsSession {
   const requestId = output.$metadata.requestId;
   const invalid = (what: string): StsRefusal => new StsRefusal("sts_response_invalid", what, requestId);
   const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = output.Credentials ?? {};
@@ -110,6 +112,10 @@ function sessionOf(output: AssumeRoleWithWebIdentityCommandOutput, now: number):
     throw invalid("the answer lacks credentials, their expiration or the session's ARN");
   }
   if (!(Expiration.getTime() > now)) throw invalid("the credentials have expired already");
+  // What the bound for somebody who left rests on (law 6).
+  if (Expiration.getTime() > now + (durationSeconds + CLOCK_SKEW) * 1000) {
+    throw invalid("the credentials live longer than was asked for");
+  }
   return {
     credentials: {
       accessKeyId: AccessKeyId,
@@ -134,6 +140,10 @@ function refused(error: unknown): { refusal: StsRefusal; retry: boolean } {
     const message = `STS answered ${row.wireCode} (HTTP ${httpStatusCode})`;
     return { refusal: new StsRefusal(row.reason, message, requestId), retry: row.retry };
   }
+  if (isCertificateFault(error)) {
+    const message = "the server at STS's address has no certificate that is trusted";
+    return { refusal: new StsRefusal("sts_unreachable", message, undefined), retry: false };
+  }
   if (isTransport(error))
     return { refusal: new StsRefusal("sts_unreachable", "no answer from STS", undefined), retry: true };
   return { refusal: new StsRefusal("sts_response_invalid", "the answer could not be read", undefined), retry: false };
@@ -150,4 +160,9 @@ function isTransport(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   if (error.name === "TimeoutError" || error.name === "AbortError") return true;
   return "code" in error && typeof error.code === "string" && /^E[A-Z_]+$/.test(error.code);
+}
+
+/** Whoever answered could not prove to be AWS (OpenSSL's and Node's names, as in `node:tls`); to try again won't help. */
+function isCertificateFault(error: unknown): boolean {
+  return error instanceof Error && "code" in error && /CERT|SIGNATURE|ERR_TLS/.test(String(error.code));
 }

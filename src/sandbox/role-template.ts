@@ -59,6 +59,10 @@ export function deployRole(text: string): DeployedRole {
   if (arn !== Metadata.Rolecall.RoleArn) throw new Error("the template's role is not the one that its metadata names");
   const name = url.replace(/^https?:\/\//, "");
   const providerArn = `arn:${partition}:iam::${account}:oidc-provider/${name}`;
+  const trust = readPolicy(resolveRefs(properties.AssumeRolePolicyDocument, { FederationProvider: providerArn }));
+  // IAM: MalformedPolicyDocument.
+  if (trust.Statement.some(({ Principal }) => Principal === undefined))
+    throw new Error("a trust policy needs principals");
   return {
     account,
     provider: { arn: providerArn, url, name, audiences },
@@ -67,7 +71,7 @@ export function deployRole(text: string): DeployedRole {
       name: roleName,
       id: `AROA${createHash("sha256").update(arn).digest("hex").slice(0, 17).toUpperCase()}`,
       maxSessionDuration: properties.MaxSessionDuration,
-      trust: readPolicy(resolveRefs(properties.AssumeRolePolicyDocument, { FederationProvider: providerArn })),
+      trust,
       permissions: readPolicy(properties.Policies[0].PolicyDocument),
     },
   };

@@ -154,6 +154,11 @@ describe("an answer that is no session", () => {
     ["an empty session token", 200, answer(user + credentials(inAnHour).replace(">t<", "><"))],
     ["no expiration", 200, answer(user + credentials(""))],
     ["an expiration that is no time", 200, answer(user + credentials("<Expiration>soon</Expiration>"))],
+    [
+      "an expiration long after what was asked for",
+      200,
+      answer(user + credentials("<Expiration>2130-01-01T00:00:00Z</Expiration>")),
+    ],
     ["an expiration in the past", 200, answer(user + credentials("<Expiration>2020-01-01T00:00:00Z</Expiration>"))],
   ])("%s", async (_name, status, body) => {
     sts.fail({ kind: "answer", status, body });
@@ -262,7 +267,7 @@ test("a token goes to nobody without a certificate, even where Node is told not 
   await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
   const endpoint = `https://127.0.0.1:${(stranger.address() as AddressInfo).port}`;
   vi.stubEnv("NODE_TLS_REJECT_UNAUTHORIZED", "0");
-  await refusal(client({ endpoint }));
+  expect(await refusal(client({ endpoint }))).toMatchObject({ code: "sts_unreachable" });
   vi.unstubAllEnvs();
   stranger.close();
   expect(asked).toBe(0);
