@@ -1,5 +1,5 @@
 import { mkdir, open, rename, rm, stat, type FileHandle } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { importKeys, readKeyFile, type KeyFile, type Keys, type SigningAlgorithm } from "./key-format.ts";
 import { newKeyFile } from "./new-keys.ts";
@@ -53,11 +53,22 @@ async function change(path: string, options: KeyOptions): Promise<KeyFile> {
     await handle.writeFile(`${JSON.stringify(next, undefined, 2)}\n`);
     await handle.sync();
     await rename(lock, path);
+    await syncFolder(dirname(path));
     return next;
   } catch (error) {
     // A full disk must not lock out the next start. After the rename a lock would be another process's own.
     await rm(lock, { force: true });
     throw error;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Keys that a power cut could take back would leave AWS trusting a key that nobody has. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
   } finally {
     await handle.close();
   }
