@@ -115,6 +115,11 @@ async function ready(client: Client): Promise<void> {
 
 async function close(client: Client): Promise<void> {
   if (client.status === "end") return;
+  // Between two attempts there is no connection whose end could be told: disconnect() only calls the next attempt off.
+  if (client.status === "reconnecting") {
+    client.disconnect();
+    return;
+  }
   const { promise, resolve } = Promise.withResolvers<undefined>();
   client.once("end", () => {
     resolve(undefined);

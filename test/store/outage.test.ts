@@ -56,6 +56,12 @@ describe("redis", () => {
     expect(log.lines.map((line) => line.message)).toEqual(["redis can't be reached", "redis can be reached again"]);
   });
 
+  it("stopped: closing waits for no connection that will never be", BOUNDED, async () => {
+    await redis.stop();
+    await expect.poll(() => log.lines.map((line) => line.message)).toContain("redis can't be reached");
+    await store.close();
+  });
+
   it("frozen: every call is refused in bounded time; thawed: calls succeed", BOUNDED, async () => {
     redis.pause();
     expect(await refusals()).toEqual(allRefused);
