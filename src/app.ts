@@ -59,7 +59,8 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
 /** Everything joined and listening; returns the port. */
 async function joinParts(opened: Opened, config: Config, log: Log, now: () => number): Promise<number> {
   const { aws, baseUrl, stateDir } = config;
-  const { host: origin } = new URL(baseUrl);
+  // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
+  const origin = `${new URL(baseUrl).host}/ledger`;
   const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
   const ledger = await openLedger({ file: join(stateDir, "ledger.db"), checkpointKey: keys.checkpoint, log, now });
   opened.add(() => ledger.close());

@@ -36,6 +36,7 @@ export function readDocument(text: string): { value: unknown } | { faults: Confi
   }
   try {
     const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+    if (value === null) return { faults: [{ path: "", message: "is empty: begin with a file of examples/" }] };
     const reserved = pathOfProto(value, "");
     if (reserved === undefined) return { value };
     return { faults: [{ path: reserved, message: "__proto__ is not a name that can be used" }] };

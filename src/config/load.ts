@@ -79,7 +79,7 @@ function readFile(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new ConfigError([{ path: "", message: `the file ${file} can't be read (${errorCode(error)})` }]);
+    throw new ConfigError([{ path: "", message: `can't be read (${errorCode(error)}): name it with --config` }]);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { RequestHandler } from "express";
 import type { Config } from "../config/config.ts";
 import { reason } from "../flow/errors.ts";
-import type { Identity } from "../flow/identity.ts";
 import { sessionArnOf } from "../flow/federation-token.ts";
+import type { Identity } from "../flow/identity.ts";
+import { MappingRefusal } from "../flow/tags.ts";
 import { localPath } from "./guard.ts";
 import { inWords, instant, type AccountPage, type Pages, type SignInPage } from "./pages.ts";
 import type { SessionSettings } from "./sessions.ts";
@@ -75,8 +76,9 @@ function accountPage(config: Config, standing: SignedIn): AccountPage {
 
 function decisionOf(config: Config, standing: SignedIn, provider: string): AccountPage["decision"] {
   if (standing.kind === "refused") {
-    const { code } = standing.refusal;
-    return { refused: { code, ...reason(code) } };
+    const { code, message } = standing.refusal;
+    const detail = standing.refusal instanceof MappingRefusal ? message : undefined;
+    return { refused: { code, ...reason(code), detail } };
   }
   const { tags, trace, sessionName } = standing.decision;
   return {

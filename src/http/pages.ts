@@ -33,7 +33,15 @@ export interface AccountPage {
         readonly sessionArn: string;
       }
     /** Credentials would be refused now. */
-    | { readonly refused: { readonly code: ReasonCode; readonly sentence: string; readonly remedy: string } };
+    | {
+        readonly refused: {
+          readonly code: ReasonCode;
+          readonly sentence: string;
+          /** Which tag and which rule; undefined: the refusal is about no tag. */
+          readonly detail: string | undefined;
+          readonly remedy: string;
+        };
+      };
   /** What every rule did, a line each. */
   readonly trace: readonly string[];
   readonly commands: string;

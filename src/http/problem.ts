@@ -40,8 +40,8 @@ function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Proble
     title: sentence,
     status,
     code: refusal.code,
-    // Whoever wrote the request needs to know what in it was wrong.
-    detail: status === 400 ? `${refusal.message}. ${remedy}` : remedy,
+    // Whoever wrote the request needs to know what in it was wrong, and whoever keeps the directory, which tag.
+    detail: status === 400 || refusal instanceof MappingRefusal ? `${refusal.message}. ${remedy}` : remedy,
     requestId,
     ...(refusal instanceof MappingRefusal && { trace: refusal.trace.map((step) => ({ ...step })) }),
   };

@@ -42,10 +42,7 @@ async function demo(options: { once?: true; dir?: string }): Promise<void> {
   const { once = false, dir } = options;
   const folder =
     dir === undefined ? await mkdtemp(join(tmpdir(), "rolecall-demo-")) : resolve(process.env["INIT_CWD"] ?? "", dir);
-  const log = pino(
-    { level: "warn", base: null },
-    pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }),
-  );
+  const log = pino({ base: null }, pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }));
   try {
     const sandbox = await startSandbox({ folder, ports: once ? ANY_PORTS : DEMO_PORTS, log });
     try {

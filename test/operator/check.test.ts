@@ -52,6 +52,8 @@ describe("rolecall-broker check", () => {
   it("tells of a file that isn't there", async () => {
     const io = recordingIo({});
     expect(await check({ config: "/nowhere/rolecall.yaml", json: false }, io)).toBe(1);
-    expect(io.stderr()).toMatch(/^\/nowhere\/rolecall\.yaml: the file .* can't be read \(ENOENT\)\n1 fault in/);
+    expect(io.stderr()).toMatch(
+      /^\/nowhere\/rolecall\.yaml: can't be read \(ENOENT\): name it with --config\n1 fault in/,
+    );
   });
 });
