@@ -9,6 +9,7 @@ import { stsClient } from "./aws/sts.ts";
 import type { Config } from "./config/config.ts";
 import { Exchanges } from "./flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
+import type { Identity } from "./flow/identity.ts";
 import type { Caller, Log } from "./flow/ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
@@ -17,7 +18,9 @@ import { loadPages } from "./http/pages.ts";
 import { refusalPage } from "./http/refusals.ts";
 import { createServer } from "./http/server.ts";
 import { loginStates } from "./idp/login-state.ts";
-import { oidcClient } from "./idp/oidc.ts";
+import { oidcClient, type OidcClient } from "./idp/oidc.ts";
+import { ProviderGrants } from "./idp/provider-grants.ts";
+import { claimsRefresher, type Connection } from "./idp/refresh.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
 import { openLedger, type Ledger } from "./ledger/ledger.ts";
@@ -68,6 +71,12 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   if (redis) opened.add(() => redis.close());
   const store = sealed(redis ?? memoryStore(now), keys.sealingKey, log);
 
+  const connections = providerConnections(config, now);
+  const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
+  const onRevoked = (identity: Identity): Promise<void> => recordRevocation(ledger, identity);
+  const refreshClaims = claimsRefresher({ connections, grants, onRevoked, now });
+  const states = loginStates(store, now);
+
   const issuer = `${baseUrl}/federation`;
   const documents = issuerDocuments(issuer, keys.federation.map(keySigner));
   const signer = keySigner(keys.federation[0]);
@@ -76,6 +85,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   const ports: IssuePorts = {
     now,
     ledger,
+    refreshClaims,
     sign: federationSigner({ signer, documents, audience: aws.audience, now }),
     assumeRole: sts.assumeRole,
     exchanges: new Exchanges(),
@@ -97,7 +107,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
     config,
     store,
     ledger,
-    strategies: signInStrategies(config, loginStates(store, now), now),
+    strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
     authorizationServer,
     decide: (identity) => decide(ports, settings, identity),
     issue: (request) => issueCredentials(ports, settings, request),
@@ -139,6 +149,17 @@ function callerIn({ req, res }: TokenRequest): Caller {
   return callerOf(req as Request, res as Response);
 }
 
+/** The provider has ended a sign-in. Rejects where that can't be recorded. */
+async function recordRevocation(ledger: Ledger, identity: Identity): Promise<void> {
+  await ledger.append({
+    type: "session.revoked",
+    ...personFacts(identity),
+    outcome: "success",
+    reason: "sign_in_revoked",
+    actor: identity.provider,
+  });
+}
+
 function issueSettings({ aws, mapping, providers, signInMaxAgeSeconds }: Config, issuer: string): IssueSettings {
   return {
     mapping,
@@ -152,12 +173,12 @@ function issueSettings({ aws, mapping, providers, signInMaxAgeSeconds }: Config,
   };
 }
 
-function signInStrategies(config: Config, states: ReturnType<typeof loginStates>, now: () => number): OidcStrategy[] {
+/** Each provider with a client of it, for sign-ins and for asking it again. */
+function providerConnections(config: Config, now: () => number): (Connection & { client: OidcClient })[] {
   const { providers, mapping, baseUrl, environment } = config;
   return providers.map((provider) => {
     const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
     const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });
-    const paths = (): Set<string> => claimsRead(mapping, provider.id);
-    return new OidcStrategy({ client, provider, loginStates: states, paths, now });
+    return { provider, client, paths: () => claimsRead(mapping, provider.id) };
   });
 }

@@ -22,6 +22,11 @@ type ReadSecret = (reference: SecretReference, path: string) => string;
 
 const DEFAULT_SCOPES = ["openid", "email", "profile"];
 
+/** What is asked for: these kinds give a refresh token for the scope of OpenID Connect Core 11, without more ado. */
+function defaultScopes(kind: Provider["kind"]): string[] {
+  return kind === "generic" ? DEFAULT_SCOPES : [...DEFAULT_SCOPES, "offline_access"];
+}
+
 /**
  * The configuration in `file`, checked whole: YAML, shape, the rules across fields, `allowed` files, secrets, and the
  * mapping compiled. Throws {@link ConfigError} with every fault that can be told at once. Relative paths count from
@@ -99,7 +104,7 @@ function connect(provider: Provider, i: number, readSecretAt: ReadSecret | undef
     issuer,
     clientId,
     clientAuth: clientAuthOf(provider, `providers[${i}]`, readSecretAt, add),
-    scopes: provider.scopes ?? DEFAULT_SCOPES,
+    scopes: provider.scopes ?? defaultScopes(kind),
     organization: provider.organization,
     emailDomains,
     claimsMaxAgeSeconds: seconds(provider.claimsMaxAge),

@@ -160,6 +160,21 @@ export const REASONS = {
     sentence: "What your company said of you when you signed in is too old to rely on.",
     remedy: AGAIN,
   },
+  sign_in_revoked: {
+    status: 401,
+    sentence: "Your company's sign-in service has ended your sign-in.",
+    remedy: "Sign in again; if you are not let in, ask the people who run your company's directory.",
+  },
+  identity_changed: {
+    status: 401,
+    sentence: "Your company's sign-in service now says something else of who you are than when you signed in.",
+    remedy: AGAIN,
+  },
+  refresh_under_way: {
+    status: 503,
+    sentence: "Your company's sign-in service is being asked about you just now.",
+    remedy: LATER,
+  },
   name_unbound: {
     status: 401,
     sentence: "No session name is recorded for you.",

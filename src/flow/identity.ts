@@ -25,6 +25,8 @@ export interface Identity {
   readonly signedInAt: number;
   /** When the provider last said what `claims` holds (epoch milliseconds). */
   readonly claimsAt: number;
+  /** Random name of what is held for asking the provider again; left out: it gave nothing to ask with. */
+  readonly refreshId?: string;
 }
 
 /**

@@ -8,22 +8,20 @@ import {
   type SignedFederationToken,
   type SignFederationToken,
 } from "./federation-token.ts";
+import { freshIdentity, type FreshnessPorts, type FreshnessSettings } from "./freshness.ts";
 import type { Identity } from "./identity.ts";
 import { StsRefusal, type AssumeRole, type Caller, type LedgerPort, type StsSession } from "./ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./sign-in.ts";
 import { MappingRefusal, mapTags, type Mapping, type MappedTags, type TraceStep } from "./tags.ts";
 
 /** What the configuration says about issuing. */
-export interface IssueSettings {
+export interface IssueSettings extends FreshnessSettings {
   readonly mapping: Mapping;
   readonly issuer: string;
   readonly audience: string;
   readonly roleArn: string;
   readonly transitiveTags: readonly string[];
   readonly sessionDurationSeconds: number;
-  readonly signInMaxAgeSeconds: number;
-  /** By provider ID; a provider that is no longer configured has none. */
-  readonly claimsMaxAgeSeconds: Readonly<Record<string, number>>;
 }
 
 export interface StsExchange {
@@ -32,8 +30,7 @@ export interface StsExchange {
 }
 
 /** What the way needs from outside. */
-export interface IssuePorts {
-  readonly now: () => number;
+export interface IssuePorts extends FreshnessPorts {
   readonly ledger: LedgerPort;
   readonly sign: SignFederationToken;
   readonly assumeRole: AssumeRole;
@@ -57,8 +54,8 @@ export interface IssuedCredentials {
 }
 
 /**
- * The whole way from an Identity to credentials, in order: fresh enough, tags by the rules, the name that is bound to
- * this person, a duration no longer than allowed; then `credentials.requested` durable, a federation token signed,
+ * The whole way from an Identity to credentials, in order: a duration no longer than allowed, claims that are
+ * fresh (the provider is asked again where they are not), tags by the rules, the name that is bound to this person; then `credentials.requested` durable, a federation token signed,
  * STS asked, its answer checked, `credentials.issued` durable, and only then released (law 1). Rejects with a
  * Refusal, which the ledger holds as exactly one event with all facts known by then (law 5).
  */
@@ -67,14 +64,15 @@ export async function issueCredentials(
   settings: IssueSettings,
   request: IssueRequest,
 ): Promise<IssuedCredentials> {
-  const { identity, caller } = request;
-  const facts: Facts = requestFacts(settings, identity, caller);
+  const facts: Facts = requestFacts(settings, request.identity, request.caller);
   let type: "credentials.denied" | "credentials.failed" = "credentials.denied";
   let leave: (() => void) | undefined;
   try {
     const durationSeconds = readDemand(request.demand, settings);
     facts.durationSeconds = durationSeconds;
-    const { tags, trace, sessionName } = await decide(ports, settings, identity);
+    const identity = await freshIdentity(ports, settings, request.identity);
+    facts.claims = identity.claims;
+    const { tags, trace, sessionName } = await attribute(ports.ledger, settings.mapping, identity);
     Object.assign(facts, { tags, trace, sessionName });
 
     const key = JSON.stringify([request.grantId, sessionName, tags, durationSeconds]);
@@ -106,14 +104,22 @@ export async function issueCredentials(
 
 /** What the person would be given now, without asking for it: the tags, why, and the session name. Same refusals. */
 export async function decide(
-  ports: Pick<IssuePorts, "now" | "ledger">,
+  ports: FreshnessPorts & Pick<IssuePorts, "ledger">,
   settings: IssueSettings,
   identity: Identity,
 ): Promise<MappedTags & { sessionName: string }> {
-  requireFresh(identity, settings, ports.now());
-  const mapped = mapTags(settings.mapping, identity);
+  return attribute(ports.ledger, settings.mapping, await freshIdentity(ports, settings, identity));
+}
+
+/** As what and under which name a person is billed. */
+async function attribute(
+  ledger: LedgerPort,
+  mapping: Mapping,
+  identity: Identity,
+): Promise<MappedTags & { sessionName: string }> {
+  const mapped = mapTags(mapping, identity);
   // From the ledger's database at every issue: a session store that was tampered with can't name anybody (law 3).
-  const sessionName = await ports.ledger.sessionNameOf(identity);
+  const sessionName = await ledger.sessionNameOf(identity);
   if (sessionName === undefined) throw new Refusal("name_unbound", "the ledger has no session name for this person");
   return { ...mapped, sessionName };
 }
@@ -128,23 +134,6 @@ async function callSts(
   const { roleArn } = settings;
   const session = await ports.assumeRole({ roleArn, sessionName, webIdentityToken: token.jwt, durationSeconds });
   return { token, session };
-}
-
-/** Law 6: what was said too long ago is not relied on. */
-function requireFresh(identity: Identity, settings: IssueSettings, now: number): void {
-  const { provider, signedInAt, claimsAt } = identity;
-  // Own properties only: a provider could be named like one that every object has ("constructor").
-  const claimsMaxAge = Object.hasOwn(settings.claimsMaxAgeSeconds, provider)
-    ? settings.claimsMaxAgeSeconds[provider]
-    : undefined;
-  if (claimsMaxAge === undefined) throw new Refusal("sign_in_expired", "the provider is no longer configured");
-  // Asked so that a time which is no number is too old as well.
-  if (!(now - signedInAt <= settings.signInMaxAgeSeconds * 1000)) {
-    throw new Refusal("sign_in_expired", "the sign-in is older than signInMaxAge");
-  }
-  if (!(now - claimsAt <= claimsMaxAge * 1000)) {
-    throw new Refusal("claims_expired", "the claims are older than the provider's claimsMaxAge");
-  }
 }
 
 type Facts = { -readonly [K in Exclude<keyof AuditEvent, "type">]?: AuditEvent[K] } & { trace?: readonly TraceStep[] };

@@ -10,11 +10,11 @@ import type { AuthorizationServer, Grant } from "./authorization-server.ts";
 import { callerOf } from "./guard.ts";
 import { showProblem } from "./problem.ts";
 import { notFound } from "./refusals.ts";
-import type { Decide } from "./standing.ts";
+import { signInEnds, type Decide } from "./standing.ts";
 
 /** What the API needs from the rest of the broker. */
 export interface ApiParts {
-  readonly config: Pick<Config, "baseUrl" | "aws" | "signInMaxAgeSeconds">;
+  readonly config: Pick<Config, "baseUrl" | "aws" | "providers" | "signInMaxAgeSeconds">;
   readonly authorizationServer: Pick<AuthorizationServer, "grantOf">;
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
   readonly decide: Decide;
@@ -58,7 +58,7 @@ function credentials(parts: ApiParts): RequestHandler {
 
 /** `GET /api/v1/whoami`: what would be issued now, and what the bill would say (CUR 2.0's names). */
 function whoami(parts: ApiParts): RequestHandler {
-  const { aws, signInMaxAgeSeconds } = parts.config;
+  const { aws } = parts.config;
   return async (req, res) => {
     const { identity, mayIssue } = await grantOf(parts, req);
     if (!mayIssue) throw scopeMissing();
@@ -69,7 +69,7 @@ function whoami(parts: ApiParts): RequestHandler {
       email: identity.email,
       provider: identity.provider,
       signedInAt: instant(identity.signedInAt),
-      signInExpires: instant(identity.signedInAt + signInMaxAgeSeconds * 1000),
+      signInExpires: instant(signInEnds(parts.config, identity)),
       sessionName,
       sessionArn,
       tags,

@@ -7,7 +7,7 @@ import { MappingRefusal } from "../flow/tags.ts";
 import { localPath } from "./guard.ts";
 import { inWords, instant, type AccountPage, type Pages, type SignInPage } from "./pages.ts";
 import type { SessionSettings } from "./sessions.ts";
-import { standingOf, type Decide, type Standing } from "./standing.ts";
+import { signInEnds, standingOf, type Decide, type Standing } from "./standing.ts";
 import { traceLine, whyTag } from "./why.ts";
 
 export interface HomeParts {
@@ -89,12 +89,6 @@ function decisionOf(config: Config, standing: SignedIn, provider: string): Accou
     sessionName,
     sessionArn: sessionArnOf(config.aws.roleArn, sessionName),
   };
-}
-
-/** When the person has to sign in again (epoch milliseconds): the sign-in or what was said in it is too old by then. */
-function signInEnds(config: Config, { provider, signedInAt, claimsAt }: Identity): number {
-  const claimsMaxAge = config.providers.find(({ id }) => id === provider)?.claimsMaxAgeSeconds ?? 0;
-  return Math.min(signedInAt + config.signInMaxAgeSeconds * 1000, claimsAt + claimsMaxAge * 1000);
 }
 
 /** The provider as people call it; its ID where it is configured no more. */

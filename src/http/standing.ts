@@ -1,4 +1,5 @@
 import type { Request } from "express";
+import type { Config } from "../config/config.ts";
 import { MappingRefusal, type MappedTags } from "../flow/tags.ts";
 import { Refusal, reason, type ReasonCode } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
@@ -43,4 +44,16 @@ export async function standingOf(req: Request, decide: Decide, settings: Session
 
 function needsSignIn(code: ReasonCode): boolean {
   return reason(code).status === 401 || code === "claim_not_kept";
+}
+
+/**
+ * When the person has to sign in again (epoch milliseconds), as far as can be told now: the sign-in is too old by then,
+ * or, where the provider gave nothing to ask it again with, what was said in it.
+ */
+export function signInEnds(config: Pick<Config, "providers" | "signInMaxAgeSeconds">, identity: Identity): number {
+  const { provider, signedInAt, claimsAt, refreshId } = identity;
+  const tooOld = signedInAt + config.signInMaxAgeSeconds * 1000;
+  if (refreshId !== undefined) return tooOld;
+  const claimsMaxAge = config.providers.find(({ id }) => id === provider)?.claimsMaxAgeSeconds ?? 0;
+  return Math.min(tooOld, claimsAt + claimsMaxAge * 1000);
 }

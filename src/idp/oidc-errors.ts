@@ -8,7 +8,7 @@ import {
 import { Refusal, type ReasonCode } from "../flow/errors.ts";
 
 /** What was under way when something failed. */
-export type OidcStep = "discovery" | "token request" | "key set" | "userinfo";
+export type OidcStep = "discovery" | "token request" | "refresh" | "key set" | "userinfo";
 
 /** Authorization responses (RFC 6749 4.1.2.1) that are not the provider's no to this person. Any other `error` is. */
 const AUTHORIZATION_ERRORS: Readonly<Record<string, ReasonCode>> = {
@@ -16,6 +16,15 @@ const AUTHORIZATION_ERRORS: Readonly<Record<string, ReasonCode>> = {
   invalid_client: "idp_client_rejected",
   server_error: "idp_unreachable",
   temporarily_unavailable: "idp_unreachable",
+};
+
+/** What a token endpoint says to a refresh token (RFC 6749 5.2; the others come of Entra ID and Auth0). */
+const REFRESH_ERRORS: Readonly<Record<string, ReasonCode>> = {
+  invalid_grant: "sign_in_revoked",
+  interaction_required: "claims_expired",
+  login_required: "claims_expired",
+  consent_required: "claims_expired",
+  access_denied: "idp_denied",
 };
 
 /**
@@ -27,7 +36,9 @@ export function oidcRefusal(error: unknown, step: OidcStep): Refusal {
   const own = refusalIn(error);
   if (own) return own;
   if (error instanceof AuthorizationResponseError) return authorizationRefusal(error.error);
-  if (step === "token request" && rejectsClient(error)) {
+  const answer = step === "refresh" ? refreshRefusal(error) : undefined;
+  if (answer) return answer;
+  if ((step === "token request" || step === "refresh") && rejectsClient(error)) {
     return new Refusal("idp_client_rejected", "the token endpoint does not accept the client's credentials");
   }
   const fault = libraryFault(error);
@@ -46,6 +57,15 @@ function authorizationRefusal(code: string): Refusal {
   const named = /^[a-z_]{1,40}$/.test(code) ? code : "an error of no known form";
   const reason = Object.hasOwn(AUTHORIZATION_ERRORS, code) ? AUTHORIZATION_ERRORS[code] : undefined;
   return new Refusal(reason ?? "idp_denied", `the provider answered the sign-in with ${named}`);
+}
+
+/** The provider's no to a refresh token; undefined: not about the token. */
+function refreshRefusal(error: unknown): Refusal | undefined {
+  if (!(error instanceof ResponseBodyError) || !Object.hasOwn(REFRESH_ERRORS, error.error)) return undefined;
+  // Auth0 answers a wrong client secret so.
+  if (error.error === "access_denied" && error.status === 401) return undefined;
+  const code = REFRESH_ERRORS[error.error];
+  return code && new Refusal(code, `the provider answered the refresh token with ${error.error}`);
 }
 
 /** RFC 6749 5.2, and any 401: Auth0 answers a wrong secret with `access_denied`. */

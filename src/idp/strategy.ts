@@ -8,11 +8,13 @@ import { SignInRefusal } from "../flow/sign-in.ts";
 import { identityFromClaims, personInClaims } from "./identity.ts";
 import type { LoginStates, PendingSignIn } from "./login-state.ts";
 import type { OidcClient } from "./oidc.ts";
+import type { ProviderGrants } from "./provider-grants.ts";
 
 export interface OidcStrategyParts {
-  readonly client: OidcClient;
+  readonly client: Pick<OidcClient, "begin" | "finish">;
   readonly provider: ProviderConfig;
   readonly loginStates: LoginStates;
+  readonly grants: Pick<ProviderGrants, "hold">;
   /** The claims that rules read for this provider now: the mapping may be reloaded. */
   readonly paths: () => Iterable<string>;
   /** Epoch milliseconds. */
@@ -89,14 +91,14 @@ async function beginSignIn(
 
 /**
  * In order: the answer is tied to a sign-in of this browser, which ends there; it came to the callback of the provider
- * that was asked; the provider's claims; the Identity. Rejects with a SignInRefusal that says how far it came.
+ * that was asked; the provider's claims; the Identity; the refresh token held, where there is one. Rejects with a SignInRefusal that says how far it came.
  */
 async function finishSignIn(
   parts: OidcStrategyParts,
   callback: URLSearchParams,
   browser: string | undefined,
 ): Promise<{ identity: Identity; next: string }> {
-  const { provider, client, now } = parts;
+  const { provider, client, grants, now } = parts;
   let about: SignInRefusal["about"];
   try {
     const [state = "", ...more] = callback.getAll("state");
@@ -105,9 +107,10 @@ async function finishSignIn(
     requireSameProvider(provider, pending);
     about = { provider: provider.id, directory: provider.directory };
     const paths = [...parts.paths()];
-    const claims = await client.finish(callback, { state, ...pending }, paths);
+    const { claims, grant } = await client.finish(callback, { state, ...pending }, paths);
     about = personInClaims(provider, claims);
-    return { identity: identityFromClaims(provider, claims, paths, now()), next: pending.next };
+    const identity = identityFromClaims(provider, claims, paths, now());
+    return { identity: grant ? await grants.hold(identity, grant) : identity, next: pending.next };
   } catch (error) {
     throw new SignInRefusal(asRefusal(error), about);
   }

@@ -41,7 +41,7 @@ export async function writeDemoConfig(options: {
       clientAuth,
       clientSecret: { file: `${id}.secret` },
       emailDomains: [emailDomain],
-      claimsMaxAge: "12h",
+      claimsMaxAge: "1h",
     })),
     tags: {
       team: {

@@ -3,10 +3,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import express, { type Express, type Request, type RequestHandler, type Response } from "express";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
-import { Provider, errors, type ClientMetadata, type Configuration } from "oidc-provider";
+import { Provider, errors, type ClientMetadata, type Configuration, type KoaContextWithOIDC } from "oidc-provider";
 import type { ProviderConfig } from "../config/config.ts";
 import { signInPage } from "./idp-page.ts";
 import { IdpRecords } from "./idp-records.ts";
+import { Staff } from "./idp-staff.ts";
 import { DIRECTORIES, ENTRA_TENANT, type Directory, type Person } from "./people.ts";
 
 export type StandInId = keyof typeof DIRECTORIES;
@@ -24,6 +25,10 @@ export interface StandInProvider {
   readonly clientAuth: ClientAuth;
   readonly emailDomain: string;
   readonly people: readonly Person[];
+  /** What its administrators do while it runs. */
+  readonly staff: Staff;
+  /** What happens to it: while `down`, every request is answered with 503. */
+  readonly state: { down: boolean; /** Times a refresh token was shown to it. */ refreshes: number };
   close(): Promise<void>;
 }
 
@@ -47,6 +52,9 @@ const SHAPES = {
   auth0: { path: "/", clientAuth: "client_secret_post", clientId: "Xq3vT8mK2pLw9ZrY5nBc7dFg1hJs4uVa" },
 } as const satisfies Record<StandInId, { path: string; clientAuth: ClientAuth; clientId: string }>;
 
+/** Seconds: longer than any sign-in of ours. */
+const REFRESH_LIFE = 14 * 24 * 3600;
+
 /** All three, each a server of its own on `localhost`. Rejects where a port can't be had; those begun are closed. */
 export async function startIdentityProviders(
   options: Record<StandInId, StandInOptions>,
@@ -67,7 +75,8 @@ export async function startIdentityProviders(
 
 /**
  * A running stand-in with the claims of its kind. It is oidc-provider, so that it checks what the real ones check:
- * exact redirect URI, the client's secret by its one method, PKCE S256, codes that work once. Nobody stays signed in.
+ * exact redirect URI, the client's secret by its one method, PKCE S256, codes that work once. It gives a refresh token
+ * for `offline_access`, a new one at each use; one that is used again ends them all. Nobody stays signed in.
  */
 export async function startIdentityProvider(id: StandInId, options: StandInOptions): Promise<StandInProvider> {
   const directory: Directory = DIRECTORIES[id];
@@ -81,12 +90,21 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
   const client: ClientMetadata = {
     client_id: shape.clientId,
     redirect_uris: [...options.redirectUris],
+    grant_types: ["authorization_code", "refresh_token"],
     token_endpoint_auth_method: clientAuth,
     ...(options.clientKey ? { jwks: { keys: [options.clientKey] } } : { client_secret: clientSecret }),
   };
   const path = shape.path.replace(/\/$/, "");
-  const provider = new Provider(issuer, await configuration(path, directory, client));
-  mount(app, path, directory, clientAuth, provider);
+  const staff = new Staff(directory);
+  const state = { down: false, refreshes: 0 };
+  const provider = new Provider(issuer, await configuration(path, directory, staff, client));
+  provider.on("grant.success", (ctx) => countRefresh(ctx, state));
+  provider.on("grant.error", (ctx) => countRefresh(ctx, state));
+  app.use((_req, res, next) => {
+    if (state.down) res.status(503).end();
+    else next();
+  });
+  mount(app, path, directory, staff, clientAuth, provider);
   const { kind, label, emailDomain, people } = directory;
   const { clientId } = shape;
   return {
@@ -99,11 +117,22 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
     clientAuth,
     emailDomain,
     people,
+    staff,
+    state,
     close: () => close(server),
   };
 }
 
-async function configuration(path: string, directory: Directory, client: ClientMetadata): Promise<Configuration> {
+function countRefresh(ctx: KoaContextWithOIDC, state: StandInProvider["state"]): void {
+  if (ctx.oidc.params?.["grant_type"] === "refresh_token") state.refreshes += 1;
+}
+
+async function configuration(
+  path: string,
+  directory: Directory,
+  staff: Staff,
+  client: ClientMetadata,
+): Promise<Configuration> {
   const { privateKey } = await generateKeyPair("RS256", { extractable: true });
   const claimNames = new Set(directory.people.flatMap(({ claims }) => Object.keys(claims)));
   return {
@@ -119,9 +148,18 @@ async function configuration(path: string, directory: Directory, client: ClientM
     pkce: { required: () => true },
     features: { devInteractions: { enabled: false } },
     interactions: { url: (_ctx, { uid }) => `${path}/interaction/${uid}` },
-    ttl: { AccessToken: 300, AuthorizationCode: 60, Grant: 600, IdToken: 3600, Interaction: 600, Session: 600 },
+    rotateRefreshToken: () => true,
+    ttl: {
+      AccessToken: 300,
+      AuthorizationCode: 60,
+      Grant: REFRESH_LIFE,
+      IdToken: 3600,
+      Interaction: 600,
+      RefreshToken: REFRESH_LIFE,
+      Session: 600,
+    },
     findAccount: (_ctx, subject) => {
-      const person = directory.people.find((candidate) => candidate.subject === subject);
+      const person = staff.active(subject);
       return person && { accountId: subject, claims: () => ({ sub: subject, ...person.claims }) };
     },
     renderError: (ctx, { error }) => {
@@ -140,7 +178,14 @@ async function configuration(path: string, directory: Directory, client: ClientM
   };
 }
 
-function mount(app: Express, path: string, directory: Directory, clientAuth: ClientAuth, provider: Provider): void {
+function mount(
+  app: Express,
+  path: string,
+  directory: Directory,
+  staff: Staff,
+  clientAuth: ClientAuth,
+  provider: Provider,
+): void {
   app.use((req, _res, next) => {
     // Nobody stays signed in, so that a second sign-in can be another person's.
     const cookies = req.headers.cookie?.split("; ").filter((cookie) => !cookie.startsWith("_session"));
@@ -157,12 +202,19 @@ function mount(app: Express, path: string, directory: Directory, clientAuth: Cli
   });
   const choose = interaction(async (req, res) => {
     const { person } = req.body as { person?: string };
-    const known = directory.people.find(({ subject }) => subject === person);
-    const result = known ? { login: { accountId: known.subject, remember: false } } : { error: "access_denied" };
+    const known = staff.active(person);
+    const result = known
+      ? { login: { accountId: known.subject, remember: false }, consent: {} }
+      : { error: "access_denied" };
     await provider.interactionFinished(req, res, result, { mergeWithLastSubmission: false });
   });
   app.get(`${path}/interaction/:uid`, show);
   app.post(`${path}/interaction/:uid`, express.urlencoded({ extended: false }), choose);
+  app.get(`${path}/auth`, (req, _res, next) => {
+    // oidc-provider forgets offline_access where no consent is asked for; the real ones do not.
+    req.url += "&prompt=consent";
+    next();
+  });
   app.post(`${path}/token`, (req, res, next) => {
     // oidc-provider takes a secret in either place; the real ones take it in the one that is configured.
     const inHeader = req.headers.authorization !== undefined;

@@ -43,8 +43,10 @@ export async function startSandbox(options: {
   readonly redisUrl?: string;
   /** Left out: the broker runs in this process. */
   readonly start?: StartBroker;
+  /** Epoch milliseconds, as AWS has it; left out: the machine's clock. */
+  readonly now?: () => number;
 }): Promise<Sandbox> {
-  const { folder, ports, log, redisUrl, start = inThisProcess } = options;
+  const { folder, ports, log, redisUrl, start = inThisProcess, now = Date.now } = options;
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
@@ -67,7 +69,7 @@ export async function startSandbox(options: {
     const stsEndpoint = `http://127.0.0.1:${awsPort}`;
     const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers, redisUrl });
     const config = loadConfig(configFile, {});
-    const aws = await startSts({ trust: template("aws/role", config), port: awsPort });
+    const aws = await startSts({ trust: template("aws/role", config), port: awsPort, now });
     running.push(aws);
     running.push(await start(config, log, configFile));
     return { config, configFile, providers, aws, close };

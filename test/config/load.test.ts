@@ -40,7 +40,7 @@ describe("a configuration without fault", () => {
           directory: "okta",
           label: "okta",
           clientAuth: { method: "client_secret_basic", secret: "okta-secret" },
-          scopes: ["openid", "email", "profile"],
+          scopes: ["openid", "email", "profile", "offline_access"],
           organization: undefined,
           claimsMaxAgeSeconds: 3600,
         },

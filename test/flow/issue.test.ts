@@ -3,10 +3,17 @@ import { OUTCOME_TYPES } from "../../src/flow/audit-event.ts";
 import { Refusal } from "../../src/flow/errors.ts";
 import type { Identity } from "../../src/flow/identity.ts";
 import type { Demand } from "../../src/flow/demand.ts";
-import { decide, issueCredentials, type IssueRequest, type IssueSettings } from "../../src/flow/issue.ts";
+import type { RefreshClaims } from "../../src/flow/freshness.ts";
+import {
+  decide,
+  issueCredentials,
+  type IssuePorts,
+  type IssueRequest,
+  type IssueSettings,
+} from "../../src/flow/issue.ts";
 import { StsRefusal } from "../../src/flow/ports.ts";
 import { compileMapping, type Mapping, type TagRules } from "../../src/flow/tags.ts";
-import { ledgerDown, memoryLedger, memoryPorts, stsSession } from "../support/issue-ports.ts";
+import { ledgerDown, memoryLedger, memoryPorts, stsSession, type MemoryLedger } from "../support/issue-ports.ts";
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 const HOUR = 3_600_000;
@@ -180,6 +187,68 @@ describe("a refusal is recorded exactly once, and nothing is handed out", () => 
       { tag: "cost-centre", rule: "from[0]", claim: "costCenter", value: "cc-1042", outcome: "spoke" },
     ]);
   });
+});
+
+describe("law 6: claims past claimsMaxAge", () => {
+  const stale: Identity = { ...jane, claimsAt: NOW - HOUR - 1, refreshId: "held" };
+  const fresh: Identity = { ...stale, claims: { groups: "bedrock-search", costCenter: null }, claimsAt: NOW };
+  const asked = (answer: Identity): { ports: IssuePorts; ledger: MemoryLedger; questions: number[] } => {
+    const questions: number[] = [];
+    const { ports, ledger } = world();
+    const refreshClaims: RefreshClaims = (_identity, notBefore) => {
+      questions.push(notBefore);
+      return Promise.resolve(answer);
+    };
+    return { ports: { ...ports, refreshClaims }, ledger, questions };
+  };
+
+  it("are asked for anew, and what comes decides the tags and stands in the record", async () => {
+    const { ports, ledger, questions } = asked(fresh);
+    const issued = await issueCredentials(ports, settings, request({ identity: stale }));
+    expect(issued.tags).toEqual({ team: "search", "cost-centre": "unallocated" });
+    expect(ledger.rows.map(({ type, claims }) => [type, claims])).toEqual([
+      ["credentials.requested", fresh.claims],
+      ["credentials.issued", fresh.claims],
+    ]);
+    expect(await decide(ports, settings, stale)).toMatchObject({ tags: issued.tags });
+    expect(questions).toEqual([NOW - HOUR, NOW - HOUR]);
+  });
+
+  it("are not asked for while they are fresh, nor by a request that would be refused anyway", async () => {
+    const { ports, questions } = asked(fresh);
+    await issueCredentials(ports, settings, request({ identity: { ...stale, claimsAt: NOW - HOUR } }));
+    const demand = { ...nothing, body: '{"team":"ml"}' };
+    await codeOf(issueCredentials(ports, settings, request({ identity: stale, demand })));
+    await codeOf(issueCredentials(ports, settings, request({ identity: { ...stale, signedInAt: NOW - 13 * HOUR } })));
+    expect(questions).toEqual([]);
+  });
+
+  const others: [name: string, over: Partial<Identity>, code: string][] = [
+    ["another subject", { subject: "00u2" }, "identity_changed"],
+    ["another directory", { directory: "entra" }, "identity_changed"],
+    ["another provider", { provider: "entra" }, "identity_changed"],
+    ["another email", { email: "jane-maiden@acme.example" }, "identity_changed"],
+    ["claims that are too old as well", { claimsAt: NOW - HOUR - 1 }, "claims_expired"],
+    ["claims of no time at all", { claimsAt: NaN }, "claims_expired"],
+    ["a group that no rule knows", { claims: { groups: "x", costCenter: null } }, "tag_missing"],
+  ];
+  it.each(others)("that come as %s are refused, once on record", async (_name, over, code) => {
+    const { ports, ledger } = asked({ ...fresh, ...over });
+    expect(await codeOf(issueCredentials(ports, settings, request({ identity: stale })))).toBe(code);
+    expect(ledger.rows.map(({ type, reason }) => [type, reason])).toEqual([["credentials.denied", code]]);
+  });
+
+  it.each(["sign_in_revoked", "idp_unreachable", "guest_refused"] as const)(
+    "that end in %s: no credentials",
+    async (code) => {
+      const { ports, ledger, story } = world();
+      const refreshClaims = (): Promise<never> => Promise.reject(new Refusal(code, "no"));
+      const issuing = issueCredentials({ ...ports, refreshClaims }, settings, request({ identity: stale }));
+      expect(await codeOf(issuing)).toBe(code);
+      expect(story).toEqual(["credentials.denied"]);
+      expect(ledger.rows[0]).toMatchObject({ requestId: "req-1", reason: code, outcome: "refused" });
+    },
+  );
 });
 
 describe("law 2: the caller chooses nothing that is attributed", () => {

@@ -53,6 +53,7 @@ function api(): express.Express {
   const ports: IssuePorts = {
     now: () => NOW,
     ledger,
+    refreshClaims: () => Promise.reject(new Refusal("claims_expired", "the provider gave no refresh token")),
     sign: () => Promise.resolve({ jwt: "the federation token", sha256: "0".repeat(64), keyId: "key-1" }),
     assumeRole: ({ durationSeconds, sessionName }) => {
       asked.push({ durationSeconds, sessionName });
@@ -276,7 +277,7 @@ describe("GET /api/v1/whoami", () => {
       email: "Jane@acme.example",
       provider: "okta",
       signedInAt: "2026-11-22T19:58:59Z",
-      signInExpires: "2026-11-23T07:58:59Z",
+      signInExpires: "2026-11-22T20:58:59Z",
       sessionName: "jane@acme.example",
       sessionArn: ARN,
       tags: { team: "search", "cost-centre": "cc-1042" },
@@ -294,6 +295,11 @@ describe("GET /api/v1/whoami", () => {
     });
     expect(answer.headers["cache-control"]).toBe("no-store");
     await described("get", WHOAMI, answer);
+  });
+
+  it("counts the sign-in's own end alone where the provider can be asked again", async () => {
+    identity = { ...identity, refreshId: "held" };
+    expect((await whoami()).body).toMatchObject({ signInExpires: "2026-11-23T07:58:59Z" });
   });
 
   it("issues nothing and records nothing", async () => {

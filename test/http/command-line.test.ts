@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { ProviderConfig } from "../../src/config/config.ts";
 import { oidcClient } from "../../src/idp/oidc.ts";
 import { loginStates } from "../../src/idp/login-state.ts";
+import { ProviderGrants } from "../../src/idp/provider-grants.ts";
 import { OidcStrategy } from "../../src/idp/strategy.ts";
 import { createAuthorizationServer } from "../../src/oauth/authorization-server.ts";
 import type { AuthorizationServer } from "../../src/http/authorization-server.ts";
@@ -40,6 +41,7 @@ beforeAll(async () => {
       client: oidcClient(provider, options),
       provider,
       loginStates: loginStates(store, Date.now),
+      grants: new ProviderGrants(store, { signInMaxAgeSeconds: 43_200, now: Date.now }),
       paths: () => Object.values(RULES).flatMap(({ from }) => from.map(({ claim }) => claim)),
       now: Date.now,
     });

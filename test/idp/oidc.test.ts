@@ -33,7 +33,7 @@ async function signIn(client = clientOf(), paths: string[] = []): Promise<Record
   const { url, pending } = await client.begin();
   const redirect = await fetch(url, { redirect: "manual" });
   const callback = new URL(redirect.headers.get("location") ?? "").searchParams;
-  return client.finish(callback, pending, paths);
+  return (await client.finish(callback, pending, paths)).claims;
 }
 
 async function refusalOf(work: Promise<unknown>): Promise<Refusal> {

@@ -25,7 +25,9 @@ export interface Company extends Sandbox {
   rows(): Promise<LedgerEntry[]>;
 }
 
-export async function startCompany(options: { redisUrl?: string } = {}): Promise<Company> {
+export async function startCompany(
+  options: Partial<Pick<Parameters<typeof startSandbox>[0], "redisUrl" | "start" | "now">> = {},
+): Promise<Company> {
   const folder = await mkdtemp(join(tmpdir(), "rolecall-company-"));
   const log = recordingLog();
   const ports = { broker: 0, aws: 0, okta: 0, entra: 0, auth0: 0 };

@@ -52,6 +52,7 @@ export function memoryPorts(
   return {
     now,
     ledger,
+    refreshClaims: () => Promise.reject(new Refusal("claims_expired", "the provider gave no refresh token")),
     signed,
     exchanges: new Exchanges<StsExchange>(),
     sign: (claims) => {

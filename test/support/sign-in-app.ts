@@ -10,6 +10,7 @@ import type { KeyValueStore } from "../../src/flow/ports.ts";
 import { SignInRefusal } from "../../src/flow/sign-in.ts";
 import { loginStates } from "../../src/idp/login-state.ts";
 import { oidcClient } from "../../src/idp/oidc.ts";
+import { ProviderGrants } from "../../src/idp/provider-grants.ts";
 import { OidcStrategy, type SignInOptions } from "../../src/idp/strategy.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 
@@ -41,6 +42,7 @@ export async function startSignInApp(
   const baseUrl = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const authenticator = new passport.Passport();
   const states = loginStates(store, now);
+  const grants = new ProviderGrants(store, { signInMaxAgeSeconds: 12 * 3600, now });
 
   const authenticate = (req: Request, options: SignInOptions, done: (...answer: unknown[]) => void): RequestHandler =>
     authenticator.authenticate(String(req.params["id"]), options, done) as RequestHandler;
@@ -71,7 +73,7 @@ export async function startSignInApp(
     add: (provider) => {
       const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
       const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: true, now });
-      authenticator.use(new OidcStrategy({ client, provider, loginStates: states, paths: () => paths, now }));
+      authenticator.use(new OidcStrategy({ client, provider, loginStates: states, grants, paths: () => paths, now }));
     },
     close: () =>
       new Promise((resolve) => {
