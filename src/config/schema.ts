@@ -53,7 +53,10 @@ const provider = z.strictObject({
   scopes: z
     .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, "must be one scope, without spaces"))
     .optional()
-    .meta({ description: "What is asked for; openid among them. Left out: openid, email, profile." }),
+    .meta({
+      description:
+        "What is asked for; openid among them. Left out: openid, email, profile, and, but for generic, offline_access.",
+    }),
   organization: z
     .string()
     .min(1)
@@ -65,7 +68,7 @@ const provider = z.strictObject({
     .meta({ description: "The only domains that this provider may speak for." }),
   claimsMaxAge: duration
     .default("1h")
-    .meta({ description: "How long its claims are relied on before the provider must say them anew." }),
+    .meta({ description: "How long its claims are relied on. After that it is asked again: fresh claims or nothing." }),
 });
 
 const tagSource = z.strictObject({

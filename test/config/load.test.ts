@@ -166,6 +166,19 @@ describe("a configuration without fault", () => {
     expect(taken(config)).toMatchObject({ environment: "development" });
   });
 
+  it("asks for a refresh token where the kind has a scope for it, and for what is written where something is", () => {
+    const scopesOf = (over: object): readonly string[] | undefined => {
+      using folder = configFolder();
+      return loadConfig(folder.write("rolecall.yaml", changed("providers/0", over)), productionEnv).providers[0]
+        ?.scopes;
+    };
+    const [first = {}] = (productionConfig() as { providers: object[] }).providers;
+    const standard = ["openid", "email", "profile"];
+    expect(scopesOf({ ...first, kind: "auth0" })).toEqual([...standard, "offline_access"]);
+    expect(scopesOf({ ...first, kind: "generic" })).toEqual(standard);
+    expect(scopesOf({ ...first, scopes: ["openid", "groups"] })).toEqual(["openid", "groups"]);
+  });
+
   it("can be read without its secrets, by commands that talk to nobody", () => {
     using folder = configFolder();
     const config = loadConfigWithoutSecrets(folder.write("rolecall.yaml", productionConfig()));

@@ -68,6 +68,28 @@ describe("a sign-in", () => {
     });
   });
 
+  test("leaves the refresh token with the store alone, under a random name that the Identity has", async () => {
+    const browser = new Browser();
+    okta.behavior.tokens = (tokens) => ({ ...tokens, refresh_token: "the refresh token" });
+    const outcomes = [await browser.visit(await browser.begin()), await browser.visit(await browser.begin())];
+    expect(JSON.stringify(outcomes)).not.toContain("the refresh token");
+    const names = outcomes.map(({ identity }) => identity?.refreshId ?? "none");
+    expect(new Set(names).size).toBe(2);
+    for (const name of names) {
+      expect(name).toMatch(/^[\w-]{22}$/);
+      expect(await memory.get(`refresh:{${name}}`)).toContain("the refresh token");
+    }
+    now += 12 * 3_600_000 + 1000;
+    expect(await memory.get(`refresh:{${names[0] ?? ""}}`)).toBeUndefined();
+  });
+
+  test("whose refresh token can't be held is refused", async () => {
+    const browser = new Browser();
+    okta.behavior.tokens = (tokens) => ({ ...tokens, refresh_token: "the refresh token" });
+    store.setUnless = () => Promise.reject(new Refusal("store_unavailable", "redis: gone"));
+    expect(await browser.visit(await browser.begin())).toMatchObject({ code: "store_unavailable", tied: true });
+  });
+
   test("in two tabs of one browser: both finish, in either order, each where it began", async () => {
     const browser = new Browser();
     const [first, second] = [await browser.begin("okta", "/one"), await browser.begin("okta", "/two")];
