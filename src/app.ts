@@ -32,13 +32,13 @@ import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
 import { sealed } from "./store/sealed.ts";
 
-/** Longer than any issue takes (milliseconds): ledger, STS with its retries, ledger. */
-const CLOSING_PATIENCE = 25_000;
+/** As long as an issue may take (milliseconds): the identity provider, ledger, STS with its retries, ledger. */
+const CLOSING_PATIENCE = 30_000;
 
 export interface Broker {
   /** Where it listens: the port of `listen`, or the one given where that is 0. */
   readonly port: number;
-  /** Takes no new requests, finishes those under way, within 25 seconds, then closes what they used. */
+  /** Takes no new requests, finishes those under way, within 30 seconds, then closes what they used. */
   close(): Promise<void>;
 }
 

@@ -23,7 +23,7 @@ import { httpExtensions, idpFetch, requireSecure, type IdpFetchOptions } from ".
 import { claimRulesOf } from "./kinds.ts";
 import { oidcRefusal, type OidcStep } from "./oidc-errors.ts";
 
-const REFRESH_TIMEOUT_MS = 6_000;
+const REFRESH_TIMEOUT_MS = 5_000;
 
 export interface OidcOptions {
   /** `BASE/login/ID/callback`: one for each provider, so that answers can't be mixed up (RFC 9700 4.4). */
@@ -32,7 +32,7 @@ export interface OidcOptions {
   readonly allowLoopbackHttp: boolean;
   /** Epoch milliseconds. */
   readonly now: () => number;
-  /** For all requests of one operation together; default 10 s, and 6 s for a refresh, which programs wait for. */
+  /** For all requests of one operation together; default 10 s, and 5 s for a refresh, which programs wait for. */
   readonly timeoutMs?: number;
 }
 

@@ -7,9 +7,9 @@ import { identityFromClaims } from "./identity.ts";
 import type { OidcClient } from "./oidc.ts";
 import type { HeldGrant, ProviderGrants } from "./provider-grants.ts";
 
-/** Somebody else's question takes 6 s at most; programs wait 10 s. */
+/** Together a second longer than another process's question may take. */
 const LOOK_AGAIN_MS = 200;
-const MOST_LOOKS = 35;
+const MOST_LOOKS = 30;
 
 /** So long a refusal is everybody's answer, so that an impatient program does not become the provider's load. */
 const REFUSAL_COUNTS_MS = 5_000;
