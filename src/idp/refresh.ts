@@ -84,8 +84,7 @@ async function ask(parts: RefreshParts, identity: Identity, notBefore: number): 
   const known = latestOf(parts, held, notBefore);
   if (known) return known;
   const keep = async (change: Partial<HeldGrant>): Promise<void> => {
-    const { refused, ...rest } = held;
-    held = { ...rest, ...change };
+    held = { ...held, ...change };
     await grants.write(identity, held);
   };
   try {

@@ -98,8 +98,11 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
   const staff = new Staff(directory);
   const state = { down: false, refreshes: 0 };
   const provider = new Provider(issuer, await configuration(path, directory, staff, client));
-  provider.on("grant.success", (ctx) => countRefresh(ctx, state));
-  provider.on("grant.error", (ctx) => countRefresh(ctx, state));
+  const countRefresh = (ctx: KoaContextWithOIDC): void => {
+    if (ctx.oidc.params?.["grant_type"] === "refresh_token") state.refreshes += 1;
+  };
+  provider.on("grant.success", countRefresh);
+  provider.on("grant.error", countRefresh);
   app.use((_req, res, next) => {
     if (state.down) res.status(503).end();
     else next();
@@ -121,10 +124,6 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
     state,
     close: () => close(server),
   };
-}
-
-function countRefresh(ctx: KoaContextWithOIDC, state: StandInProvider["state"]): void {
-  if (ctx.oidc.params?.["grant_type"] === "refresh_token") state.refreshes += 1;
 }
 
 async function configuration(

@@ -35,7 +35,11 @@ beforeAll(async () => {
       const first = await startBroker({ ...config, providers }, log, now);
       const second = await startBroker({ ...config, providers, listen: { ...config.listen, port: 0 } }, log, now);
       brokers = [first, second].map(({ port }) => `http://127.0.0.1:${port}`);
-      return { close: async () => void (await Promise.all([first.close(), second.close()])) };
+      return {
+        async close() {
+          await Promise.all([first.close(), second.close()]);
+        },
+      };
     },
   });
 });

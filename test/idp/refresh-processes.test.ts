@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Refusal } from "../../src/flow/errors.ts";
+import type { Refusal } from "../../src/flow/errors.ts";
 import type { Identity } from "../../src/flow/identity.ts";
 import { redisStore } from "../../src/store/redis.ts";
 import { sealed } from "../../src/store/sealed.ts";

@@ -89,13 +89,13 @@ describe("fresh claims", () => {
   });
 
   test("show null for what the provider tells no longer", async () => {
-    idp.behavior.claims = ({ team: _left, ...claims }) => claims;
+    idp.behavior.claims = (claims) => ({ ...claims, team: undefined });
     idp.behavior.userinfo = { sub: "00u1" };
     expect((await fresh()).claims).toEqual({ team: null });
   });
 
   test("come from userinfo where the answer has no ID token", async () => {
-    idp.behavior.tokens = ({ id_token: _left, ...tokens }) => tokens;
+    idp.behavior.tokens = (tokens) => ({ ...tokens, id_token: undefined });
     idp.behavior.userinfo = { sub: "00u1", email: jane.email, email_verified: true, team: "ml" };
     expect((await fresh()).claims).toEqual({ team: "ml" });
     anHourLater();
@@ -104,8 +104,8 @@ describe("fresh claims", () => {
   });
 
   test("are none where the answer has neither", async () => {
-    idp.behavior.tokens = ({ id_token: _left, ...tokens }) => tokens;
-    idp.behavior.metadata = ({ userinfo_endpoint: _too, ...document }) => document;
+    idp.behavior.tokens = (tokens) => ({ ...tokens, id_token: undefined });
+    idp.behavior.metadata = (document) => ({ ...document, userinfo_endpoint: undefined });
     expect(await codeOf(fresh())).toBe("idp_response_invalid");
   });
 
@@ -136,7 +136,7 @@ describe("fresh claims", () => {
 describe("an ID token that does not belong to the sign-in is refused", () => {
   const cases: [string, (claims: Claims) => Claims][] = [
     ["another sub", (claims) => ({ ...claims, sub: "00u2" })],
-    ["no sub", ({ sub: _left, ...claims }) => claims],
+    ["no sub", (claims) => ({ ...claims, sub: undefined })],
     ["another sign-in's nonce", (claims) => ({ ...claims, nonce: "another" })],
     ["another audience", (claims) => ({ ...claims, aud: "another" })],
     ["another issuer", (claims) => ({ ...claims, iss: "https://evil.example" })],
@@ -314,7 +314,10 @@ describe("rotation", () => {
 
   test("a process that slept does not bring an ended sign-in back", async () => {
     idp.behavior.respond = (path) => {
-      if (path === "/token") void one.grants.end(jane).then(() => ended.resolve(undefined));
+      if (path === "/token")
+        void one.grants.end(jane).then(() => {
+          ended.resolve(undefined);
+        });
       return false;
     };
     const ended = Promise.withResolvers<undefined>();
@@ -353,6 +356,18 @@ describe("one question at a time", () => {
     expect(await fresh(other)).toMatchObject({ claimsAt: now });
     expect(looks).toBe(3);
     expect(await bare.get(mark)).toBeUndefined();
+  });
+
+  test("who gets its turn when another process has just had the answer takes that one", async () => {
+    const late = {
+      ...store,
+      add: async (key: string, value: string, ttlSeconds: number) => {
+        await fresh();
+        return store.add(key, value, ttlSeconds);
+      },
+    };
+    expect(await fresh(refreshing(idp, late, { now: () => now }))).toMatchObject({ claimsAt: now });
+    expect(shown(idp)).toHaveLength(1);
   });
 
   test("who waits for too long is refused for a moment, and nothing is asked", async () => {
