@@ -97,7 +97,7 @@ export function openApi(baseUrl: string): object {
         get: {
           operationId: "whoami",
           summary: "Who the caller is and what would be issued now; the same refusals, with nothing issued",
-          responses: answers("Whoami", [401, 403, 500, 503]),
+          responses: answers("Whoami", [401, 403, 500, 502, 503]),
         },
       },
     },

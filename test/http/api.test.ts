@@ -320,6 +320,17 @@ describe("GET /api/v1/whoami", () => {
     });
   });
 
+  it.each<[code: ReasonCode, status: number]>([
+    ["idp_unreachable", 502],
+    ["refresh_under_way", 503],
+    ["sign_in_revoked", 401],
+  ])("answers %s by %i where the provider had to be asked again", async (code, status) => {
+    over = { decide: () => Promise.reject(new Refusal(code, "for the operators alone")) };
+    const answer = await whoami();
+    expectProblem(answer, status, code);
+    await described("get", WHOAMI, answer);
+  });
+
   it("asks for another sign-in where this one is too old (RFC 9470)", async () => {
     identity = { ...identity, claimsAt: NOW - 3_601_000 };
     const answer = await whoami();

@@ -74,11 +74,12 @@ describe("signing in", () => {
   });
 
   it.each([
-    ["signInMaxAge", 1800, "09:35"],
-    ["the provider's claimsMaxAge", 43_200, "10:05"],
-  ])("says when to sign in again, by %s", async (_name, signInMaxAgeSeconds, ends) => {
+    ["signInMaxAge", 1800, {}, "09:35"],
+    ["the provider's claimsMaxAge, where it can't be asked again", 43_200, {}, "10:05"],
+    ["signInMaxAge alone, where it can", 43_200, { refreshId: "held" }, "21:05"],
+  ])("says when to sign in again, by %s", async (_name, signInMaxAgeSeconds, held, ends) => {
     const at = Date.UTC(2026, 10, 22, 9, 5);
-    const identity = { signedInAt: at, claimsAt: at };
+    const identity = { signedInAt: at, claimsAt: at, ...held };
     const { jar } = await start({ identity, config: { signInMaxAgeSeconds }, parts: { now: () => at } });
     await signInBy(jar);
     const page = await (await jar.get("/")).text();
