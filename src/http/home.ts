@@ -2,7 +2,6 @@ import type { RequestHandler } from "express";
 import type { Config } from "../config/config.ts";
 import { reason } from "../flow/errors.ts";
 import { sessionArnOf } from "../flow/federation-token.ts";
-import type { Identity } from "../flow/identity.ts";
 import { MappingRefusal } from "../flow/tags.ts";
 import { localPath } from "./guard.ts";
 import { inWords, instant, type AccountPage, type Pages, type SignInPage } from "./pages.ts";
