@@ -17,9 +17,16 @@ const TEXTS: Record<ClosingPage, { heading: string; text: string }> = {
   elsewhere: { heading: "There is nothing here", text: "You can close this page." },
 };
 
-const STYLE =
-  ":root{color-scheme:light dark;font:1.125rem/1.5 system-ui,sans-serif}" +
-  "body{margin:20vh auto;max-width:32rem;padding:0 1.5rem}h1{font-size:1.5rem;margin:0 0 .5rem}";
+/** The colors of the broker's own pages (templates/assets/style.css), from which this machine can load nothing. */
+const STYLE = `
+:root { color-scheme: light dark; font: 1.125rem/1.5 system-ui, sans-serif;
+  background: light-dark(#f6f7f9, #10151d); color: light-dark(#16202e, #e9edf4) }
+main { margin: 18vh auto 0; max-width: 30rem; padding: 2rem; border-radius: .75rem;
+  border: 1px solid light-dark(#dce1e8, #2a3442); background: light-dark(#fff, #19212c) }
+p { margin: 0; color: light-dark(#536072, #aab4c3) }
+.name { font-weight: 600; color: light-dark(#2552c4, #8fb0ff) }
+h1 { font-size: 1.5rem; margin: 1rem 0 .5rem }
+`;
 
 /** A page without script, links or anything from elsewhere, and the policy that holds it to that. */
 export function closingPage(page: ClosingPage): { html: string; contentSecurityPolicy: string } {
@@ -27,7 +34,7 @@ export function closingPage(page: ClosingPage): { html: string; contentSecurityP
   const html =
     `<!doctype html><html lang="en"><head><meta charset="utf-8">` +
     `<meta name="viewport" content="width=device-width, initial-scale=1"><title>${heading} - Rolecall</title>` +
-    `<style>${STYLE}</style></head><body><main><h1>${heading}</h1><p>${text}</p></main></body></html>\n`;
+    `<style>${STYLE}</style></head><body><main><p class="name">Rolecall</p><h1>${heading}</h1><p>${text}</p></main></body></html>\n`;
   const hash = createHash("sha256").update(STYLE).digest("base64");
   const contentSecurityPolicy = `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
   return { html, contentSecurityPolicy };
