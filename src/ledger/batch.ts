@@ -2,6 +2,7 @@ import type { Transaction } from "kysely";
 import type { AuditEvent, EventType } from "../flow/audit-event.ts";
 import { Refusal } from "../flow/errors.ts";
 import { signCheckpoint, type CheckpointKey } from "./checkpoint.ts";
+import type { LedgerDatabase } from "./database.ts";
 import { Draft, isOfRequest, personKey, type Known, type Person } from "./draft.ts";
 import type { LedgerTables } from "./tables.ts";
 import { readEnd, readTree, type TreeEnd } from "./tree-store.ts";
@@ -12,10 +13,7 @@ export type WriteRequest =
   | { readonly kind: "bind"; readonly person: Person; readonly sessionName: string; readonly event: AuditEvent }
   | { readonly kind: "checkpoint"; readonly key: CheckpointKey }
   /** Nothing but the lock, the checks and a write that changes nothing: would an append work now? */
-  | { readonly kind: "probe" };
-
-/** Written by a probe: more than an append needs, so that a disk without room for that isn't called writable. */
-const PROBE = "-".repeat(65_536);
+  | { readonly kind: "probe"; readonly write: LedgerDatabase["probe"] };
 
 /** What became of it: the row's seq (append), the name (bind), the note or undefined (checkpoint), or its refusal. */
 export type WriteResult = { readonly value: number | string | undefined } | { readonly refusal: Refusal };
@@ -69,7 +67,7 @@ async function carryOut(
     case "checkpoint":
       return (await hasNews(tx, draft)) ? addCheckpoint(draft, request.key) : undefined;
     case "probe":
-      await tx.updateTable("meta").set({ value: PROBE }).where("key", "=", "probe").execute();
+      await request.write(tx);
       return undefined;
   }
 }

@@ -10,6 +10,8 @@ export interface LedgerDatabase {
    * or where the log in it does not continue `end`.
    */
   write<T>(end: TreeEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T>;
+  /** Writes what adds no row, inside a transaction of {@link write}: rejects where an append would. */
+  probe(tx: Transaction<LedgerTables>): Promise<void>;
   /** Reads beside the writer, and sees what has been committed. Not to be kept: it may be another one next time. */
   readonly reader: LedgerReader;
   close(): Promise<void>;

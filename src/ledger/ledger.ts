@@ -3,7 +3,7 @@ import type { LedgerPort, Log } from "../flow/ports.ts";
 import { writeBatch, type WriteRequest, type WriteResult } from "./batch.ts";
 import type { CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
-import { openSqlite } from "./sqlite.ts";
+import { describePlace, openDatabase, type LedgerPlace } from "./place.ts";
 import { Sweep } from "./sweep.ts";
 import type { LedgerReader } from "./tables.ts";
 import type { TreeEnd } from "./tree-store.ts";
@@ -13,6 +13,9 @@ import { WriteQueue } from "./write-queue.ts";
 const ROUND = 60_000;
 /** A checkpoint comes earlier when so many rows have been written since. */
 const ROWS_A_CHECKPOINT = 1000;
+
+/** How long a caller waits at most, if nothing else is said (milliseconds). */
+const DEADLINE = 2000;
 
 export interface LedgerOptions {
   readonly checkpointKey: CheckpointKey;
@@ -35,25 +38,19 @@ export interface Ledger extends LedgerPort {
 }
 
 /**
- * The ledger in the SQLite file `file`, made if need be. Rejects with Refusal `ledger_unavailable` where that can't be
- * opened; once open, it survives every fault of the disk: calls are refused while it lasts, and work again after.
+ * The ledger at its place, made if that is an SQLite file which isn't there. Rejects with Refusal `ledger_unavailable`
+ * where it can't be opened; once open, it survives every fault of the disk, the database and the network: calls are
+ * refused while it lasts, and work again after.
  */
-export async function openLedger(options: LedgerOptions & { readonly file: string }): Promise<Ledger> {
-  const deadlineMs = options.deadlineMs ?? 2000;
+export async function openLedger(options: LedgerOptions & LedgerPlace): Promise<Ledger> {
   try {
-    // A lock is given up on before the callers are, so that they learn that it was a lock.
-    const database = await openSqlite(options.file, Math.floor(deadlineMs * 0.75));
-    return await startLedger(database, options);
+    const database = await openDatabase(options, options.deadlineMs ?? DEADLINE);
+    const ledger = new RunningLedger(database, options);
+    await ledger.start();
+    return ledger;
   } catch (error) {
-    throw unavailable(`the ledger's file ${options.file} can't be opened`, error);
+    throw unavailable(`the ledger ${describePlace(options)} can't be opened`, error);
   }
-}
-
-/** The ledger over any database: everything but the database itself. */
-export async function startLedger(database: LedgerDatabase, options: LedgerOptions): Promise<Ledger> {
-  const ledger = new RunningLedger(database, options);
-  await ledger.start();
-  return ledger;
 }
 
 class RunningLedger implements Ledger {
@@ -71,7 +68,7 @@ class RunningLedger implements Ledger {
   #closed = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(database: LedgerDatabase, { checkpointKey, log, deadlineMs = 2000, now = Date.now }: LedgerOptions) {
+  constructor(database: LedgerDatabase, { checkpointKey, log, deadlineMs = DEADLINE, now = Date.now }: LedgerOptions) {
     this.#database = database;
     this.#key = checkpointKey;
     this.#log = log;
@@ -109,7 +106,7 @@ class RunningLedger implements Ledger {
 
   async state(): ReturnType<Ledger["state"]> {
     try {
-      await this.#submit({ kind: "probe" });
+      await this.#probe();
       return { writable: true };
     } catch (error) {
       return { writable: false, reason: error instanceof Error ? error.message : "unknown fault" };
@@ -146,6 +143,10 @@ class RunningLedger implements Ledger {
     } catch (error) {
       this.#log.warn({ reason: error instanceof Error ? error.message : "unknown fault" }, "ledger round failed");
     }
+  }
+
+  async #probe(): Promise<void> {
+    await this.#submit({ kind: "probe", write: (tx) => this.#database.probe(tx) });
   }
 
   #submit(request: WriteRequest): Promise<number | string | undefined> {
@@ -187,7 +188,7 @@ class RunningLedger implements Ledger {
     });
     const attempt = async (): Promise<T> => await query(this.#database.reader);
     try {
-      return await Promise.race([attempt().catch(() => this.#submit({ kind: "probe" }).then(attempt)), deadline]);
+      return await Promise.race([attempt().catch(() => this.#probe().then(attempt)), deadline]);
     } catch (error) {
       throw unavailable("the ledger can't be read", error);
     } finally {

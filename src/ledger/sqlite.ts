@@ -24,6 +24,9 @@ export async function openSqlite(file: string, busyTimeoutMs: number): Promise<L
   }
 }
 
+/** Written by a probe: more than an append needs, so that a disk without room for that isn't called writable. */
+const PROBE = "-".repeat(65_536);
+
 interface Connections {
   readonly writer: Kysely<LedgerTables>;
   readonly reader: LedgerReader;
@@ -61,6 +64,10 @@ class SqliteDatabase implements LedgerDatabase {
       await this.close();
       return await transact();
     }
+  }
+
+  async probe(tx: Transaction<LedgerTables>): Promise<void> {
+    await tx.updateTable("meta").set({ value: PROBE }).where("key", "=", "probe").execute();
   }
 
   async close(): Promise<void> {
@@ -120,7 +127,7 @@ async function createFile(file: string): Promise<void> {
 }
 
 async function createSqliteTables(tx: Transaction<LedgerTables>): Promise<void> {
-  await createTables(tx, "integer");
+  await createTables(tx);
   // What PostgreSQL does by grants: this program can't change or remove what it has written, not even by mistake.
   for (const table of ["rows", "nodes"]) {
     for (const change of ["update", "delete"]) {

@@ -1,6 +1,9 @@
 import { sql, type Kysely } from "kysely";
 
-/** The ledger's tables, the same for every database. Hashes and salts are lower-case hex. */
+/**
+ * The ledger's tables, the same for every database: SQLite's are made below, PostgreSQL's by
+ * templates/postgres/ledger.sql. Hashes and salts are lower-case hex.
+ */
 export interface LedgerTables {
   /** The log: one row an event. */
   rows: {
@@ -47,11 +50,11 @@ export type LedgerReader = Kysely<LedgerTables>;
 const TABLES_VERSION = "2";
 
 /**
- * Creates what isn't there yet, and rejects where the tables are of another version. The two partial indexes are the
- * last word on law 1: one `credentials.requested` and one outcome a request, whoever writes. `place` is the database's
- * type for a row's number (SQLite makes only an `integer` primary key the table's own order).
+ * Creates in SQLite what isn't there yet, and rejects where the tables are of another version. The two partial indexes
+ * are the last word on law 1: one `credentials.requested` and one outcome a request, whoever writes. A row's number is
+ * an `integer`: only such a primary key is the table's own order.
  */
-export async function createTables(db: LedgerReader, place: "integer" | "bigint"): Promise<void> {
+export async function createTables(db: LedgerReader): Promise<void> {
   const { schema } = db;
   await schema
     .createTable("meta")
@@ -59,11 +62,12 @@ export async function createTables(db: LedgerReader, place: "integer" | "bigint"
     .addColumn("key", "text", (column) => column.primaryKey())
     .addColumn("value", "text", (column) => column.notNull())
     .execute();
-  await requireVersion(db);
+  await insertMeta(db);
+  await requireTablesVersion(db);
   await schema
     .createTable("rows")
     .ifNotExists()
-    .addColumn("seq", place, (column) => column.primaryKey())
+    .addColumn("seq", "integer", (column) => column.primaryKey())
     .addColumn("type", "text", (column) => column.notNull())
     .addColumn("request_id", "text")
     .addColumn("time", "text", (column) => column.notNull())
@@ -73,7 +77,7 @@ export async function createTables(db: LedgerReader, place: "integer" | "bigint"
   await schema
     .createTable("personal")
     .ifNotExists()
-    .addColumn("seq", place, (column) => column.primaryKey().references("rows.seq"))
+    .addColumn("seq", "integer", (column) => column.primaryKey().references("rows.seq"))
     .addColumn("salt", "text", (column) => column.notNull())
     .addColumn("record", "text", (column) => column.notNull())
     .execute();
@@ -81,7 +85,7 @@ export async function createTables(db: LedgerReader, place: "integer" | "bigint"
     .createTable("nodes")
     .ifNotExists()
     .addColumn("level", "integer", (column) => column.notNull())
-    .addColumn("idx", place, (column) => column.notNull())
+    .addColumn("idx", "integer", (column) => column.notNull())
     .addColumn("hash", "text", (column) => column.notNull())
     .addPrimaryKeyConstraint("nodes_place", ["level", "idx"])
     .execute();
@@ -92,13 +96,13 @@ export async function createTables(db: LedgerReader, place: "integer" | "bigint"
     .addColumn("subject", "text", (column) => column.notNull())
     .addColumn("session_name", "text", (column) => column.notNull().unique())
     .addColumn("salt", "text", (column) => column.notNull())
-    .addColumn("seq", place, (column) => column.notNull().references("rows.seq"))
+    .addColumn("seq", "integer", (column) => column.notNull().references("rows.seq"))
     .addPrimaryKeyConstraint("people_person", ["directory", "subject"])
     .execute();
   await createRequestIndexes(db);
 }
 
-async function requireVersion(db: LedgerReader): Promise<void> {
+async function insertMeta(db: LedgerReader): Promise<void> {
   await db
     .insertInto("meta")
     .values([
@@ -108,6 +112,10 @@ async function requireVersion(db: LedgerReader): Promise<void> {
     ])
     .onConflict((conflict) => conflict.doNothing())
     .execute();
+}
+
+/** Rejects where the tables are of another version than this program knows. */
+export async function requireTablesVersion(db: LedgerReader): Promise<void> {
   const { value } = await db.selectFrom("meta").select("value").where("key", "=", "version").executeTakeFirstOrThrow();
   if (value !== TABLES_VERSION) {
     throw new Error(`the ledger's tables have the version ${value}, and this Rolecall knows ${TABLES_VERSION}`);

@@ -61,6 +61,17 @@ async function readLeaf(db: LedgerReader, seq: number): Promise<string | undefin
   return row?.leaf_hash;
 }
 
+/**
+ * As {@link requireContinues}, and the tree over all rows up to there is the one that it was: a past that was rebuilt
+ * before the same last row is another log.
+ */
+export async function requireSameTree(db: LedgerReader, end: TreeEnd | undefined): Promise<void> {
+  if (end === undefined) return;
+  await requireContinues(db, end);
+  const tree = await readTree(db, end.seq);
+  if (!tree.root().equals(end.root)) throw new Error("what lies at the ledger's place now is another log");
+}
+
 /** Rejects unless `end` is still in this log as it was: the log was not swapped, cut or restored to an older state. */
 export async function requireContinues(db: LedgerReader, end: LogEnd | undefined): Promise<void> {
   if (end === undefined) return;

@@ -1,11 +1,14 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AuditEvent } from "../../src/flow/audit-event.ts";
 import type { Ledger } from "../../src/ledger/ledger.ts";
+import type { LedgerPlace } from "../../src/ledger/place.ts";
 import type { LedgerEntry } from "../../src/ledger/row.ts";
 import { boundEvent, issued, requested } from "../support/ledger.ts";
 
 /** One database to try a ledger on; what a second ledger over it does counts as another process. */
 export interface Bench {
+  /** What other processes open. */
+  readonly place: LedgerPlace;
   open(options?: { now?: () => number; deadlineMs?: number }): Promise<Ledger>;
   entries(): Promise<LedgerEntry[]>;
   remove(): Promise<void> | void;
@@ -16,7 +19,7 @@ const JOHN = { directory: "okta", subject: "00u2", email: "john@acme.example" };
 const REFUSED = { name: "Refusal", code: "ledger_unavailable" };
 
 /** What every database behind the ledger must do. */
-export function ledgerConformance(name: string, makeBench: () => Bench): void {
+export function ledgerConformance(name: string, makeBench: () => Bench | Promise<Bench>): void {
   describe(`a ledger on ${name}`, () => {
     let bench: Bench;
     let ledger: Ledger;
@@ -28,7 +31,7 @@ export function ledgerConformance(name: string, makeBench: () => Bench): void {
     };
 
     beforeEach(async () => {
-      bench = makeBench();
+      bench = await makeBench();
       ledger = await open();
     });
 

@@ -12,6 +12,7 @@ ledgerConformance("SQLite", () => {
   const { folder, remove } = temporaryFolder();
   const file = join(folder, "ledger.db");
   return {
+    place: { file },
     open: (more) => openLedger({ file, ...options, deadlineMs: 20_000, ...more }),
     entries: () => entriesOf(file),
     remove,

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import type { AuditEvent } from "../../src/flow/audit-event.ts";
 import type { CheckpointKey, CheckpointVerifier } from "../../src/ledger/checkpoint.ts";
 import { readEntries } from "../../src/ledger/log-reader.ts";
+import { readLedger, type LedgerPlace } from "../../src/ledger/place.ts";
 import type { LedgerEntry } from "../../src/ledger/row.ts";
-import { readSqlite } from "../../src/ledger/sqlite.ts";
 import { verifyLog, type VerifyOptions, type VerifyReport } from "../../src/ledger/verify.ts";
 
 const pair = generateKeyPairSync("ed25519");
@@ -37,9 +37,9 @@ export function boundEvent(person: { directory: string; subject: string }, sessi
   return { type: "identity.bound", ...person, sessionName, outcome: "success" };
 }
 
-/** All that the file holds, read as an operator would. */
-export async function entriesOf(file: string): Promise<LedgerEntry[]> {
-  const db = readSqlite(file);
+/** All that the ledger holds, read as an operator would. */
+export async function entriesAt(place: LedgerPlace): Promise<LedgerEntry[]> {
+  const db = await readLedger(place);
   try {
     return await Array.fromAsync(readEntries(db));
   } finally {
@@ -47,11 +47,19 @@ export async function entriesOf(file: string): Promise<LedgerEntry[]> {
   }
 }
 
-export async function verifyFile(file: string, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const db = readSqlite(file);
+export function entriesOf(file: string): Promise<LedgerEntry[]> {
+  return entriesAt({ file });
+}
+
+export async function verifyAt(place: LedgerPlace, options: VerifyOptions = {}): Promise<VerifyReport> {
+  const db = await readLedger(place);
   try {
     return await verifyLog(db, { verifier: VERIFIER, ...options });
   } finally {
     await db.destroy();
   }
+}
+
+export function verifyFile(file: string, options: VerifyOptions = {}): Promise<VerifyReport> {
+  return verifyAt({ file }, options);
 }
