@@ -1,6 +1,5 @@
 import { createServer as createHttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { join } from "node:path";
 import type { Request, Response } from "express";
 import { federationSigner } from "./aws/federation-token.ts";
 import { issuerDocuments } from "./aws/issuer-documents.ts";
@@ -24,6 +23,7 @@ import { claimsRefresher, type Connection } from "./idp/refresh.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
 import { openLedger, type Ledger } from "./ledger/ledger.ts";
+import { configuredPlace } from "./ledger/place.ts";
 import { closed, listening } from "./listener.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { LiveGrant, ReusedGrant, TokenRequest } from "./oauth/grants.ts";
@@ -65,7 +65,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
   const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
-  const ledger = await openLedger({ file: join(stateDir, "ledger.db"), checkpointKey: keys.checkpoint, log, now });
+  const ledger = await openLedger({ ...configuredPlace(config), checkpointKey: keys.checkpoint, log, now });
   opened.add(() => ledger.close());
   const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
   if (redis) opened.add(() => redis.close());

@@ -90,8 +90,8 @@ program
 
 program
   .command("template")
-  .description("print a template for AWS, filled in from the configuration")
-  .argument("<name>", "aws/role")
+  .description("print a template for AWS, filled in from the configuration, or the ledger's tables for PostgreSQL")
+  .argument("<name>", "aws/role or postgres/ledger")
   .option(...CONFIG)
   .addHelpText("after", "\nExample:\n  rolecall-broker template aws/role --config rolecall.yaml > role.yaml")
   .action(async (name: string, options: { config: string }) => {
@@ -113,8 +113,8 @@ audit
     const { auditVerify } = await import("./operator/audit.ts");
     const { checkpoint: files = [], config, key, ...rest } = options;
     const checkpointFiles = files.map(fromHere);
-    process.exitCode = await withLedger(config, ({ ledgerFile, checkpointKey }) =>
-      auditVerify({ ledgerFile, checkpointPublicKey: key ?? checkpointKey, checkpointFiles, ...rest }, auditIo),
+    process.exitCode = await withLedger(config, ({ ledger, checkpointKey }) =>
+      auditVerify({ ledger, checkpointPublicKey: key ?? checkpointKey, checkpointFiles, ...rest }, auditIo),
     );
   });
 
@@ -126,7 +126,7 @@ audit
   .addHelpText("after", "\nExample:\n  rolecall-broker audit export --format csv > ledger.csv")
   .action(async ({ config, format }: { config: string; format: "jsonl" | "csv" }) => {
     const { auditExport } = await import("./operator/audit.ts");
-    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditExport({ ledgerFile, format }, auditIo));
+    process.exitCode = await withLedger(config, ({ ledger }) => auditExport({ ledger, format }, auditIo));
   });
 
 audit
@@ -138,7 +138,20 @@ audit
   .addHelpText("after", "\nExample:\n  rolecall-broker audit tail --lines 100 --json")
   .action(async ({ config, ...rest }: { config: string; lines: number; json?: true }) => {
     const { auditTail } = await import("./operator/audit.ts");
-    process.exitCode = await withLedger(config, ({ ledgerFile }) => auditTail({ ledgerFile, ...rest }, auditIo));
+    process.exitCode = await withLedger(config, ({ ledger }) => auditTail({ ledger, ...rest }, auditIo));
+  });
+
+program
+  .command("ledger")
+  .description("the record's database")
+  .command("copy")
+  .description("copy the SQLite ledger in stateDir into the empty PostgreSQL of ledger.url, with every proof")
+  .option(...CONFIG)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nStop the brokers first.\n\nExample:\n  rolecall-broker ledger copy --config rolecall.yaml")
+  .action(async ({ config, ...rest }: { config: string; json?: true }) => {
+    const { ledgerCopy } = await import("./operator/ledger-copy.ts");
+    process.exitCode = await withLedger(config, (ledger) => ledgerCopy(ledger, rest, io));
   });
 
 try {

@@ -28,7 +28,7 @@ export interface Config {
   readonly mapping: Mapping;
   /** Resolved; undefined: the in-memory store (development only). */
   readonly redisUrl: string | undefined;
-  /** Resolved; undefined: SQLite in `stateDir`. */
+  /** Resolved, a PostgreSQL URL; undefined: SQLite in `stateDir`. */
   readonly ledgerUrl: string | undefined;
 }
 

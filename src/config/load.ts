@@ -4,6 +4,7 @@ import { compileMapping, type TagRules } from "../flow/tags.ts";
 import type { Config, ProviderConfig } from "./config.ts";
 import { ConfigError, type ConfigFault } from "./config-error.ts";
 import { readDocument } from "./document.ts";
+import { ledgerUrlFault } from "./ledger-url.ts";
 import {
   checkPrivateKey,
   errorCode,
@@ -33,12 +34,7 @@ function defaultScopes(kind: Provider["kind"]): string[] {
  * the file's own folder.
  */
 export function loadConfig(file: string, env: Surroundings["env"]): Config {
-  return load(file, (folder, add) => (reference, path) => {
-    const secret = readSecret(reference, { env, folder }, (message) => {
-      add(path, message);
-    });
-    return secret ?? "";
-  });
+  return load(file, (folder, add) => secretReader({ env, folder }, add));
 }
 
 /**
@@ -47,6 +43,25 @@ export function loadConfig(file: string, env: Surroundings["env"]): Config {
  */
 export function loadConfigWithoutSecrets(file: string): Config {
   return load(file, undefined);
+}
+
+/**
+ * The same check with the ledger's URL as the only secret: for commands that read the record and talk to nobody else.
+ */
+export function loadConfigOfLedger(file: string, env: Surroundings["env"]): Config {
+  return load(file, (folder, add) => {
+    const read = secretReader({ env, folder }, add);
+    return (reference, path) => (path === "ledger.url" ? read(reference, path) : "");
+  });
+}
+
+function secretReader(from: Surroundings, add: AddFault): ReadSecret {
+  return (reference, path) => {
+    const secret = readSecret(reference, from, (message) => {
+      add(path, message);
+    });
+    return secret ?? "";
+  };
 }
 
 function load(file: string, secretsFrom: ((folder: string, add: AddFault) => ReadSecret) | undefined): Config {
@@ -61,6 +76,8 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
   const providers = readable.providers.map((provider, i) => provider && connect(provider, i, readSecretAt, add));
   const redisUrl = readable.redis && readSecretAt?.(readable.redis.url, "redis.url");
   if (redisUrl) checkRedisUrl(redisUrl, add);
+  const ledgerUrl = readable.ledger && readSecretAt?.(readable.ledger.url, "ledger.url");
+  if (ledgerUrl) checkLedgerUrl(ledgerUrl, readable.environment, add);
   const { rules, mapping } = readTags(readable.tags, folder, faults);
 
   if (faults.length > 0 || !whole || !mapping) throw new ConfigError(faults);
@@ -76,7 +93,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
     tags: rules,
     mapping,
     redisUrl,
-    ledgerUrl: undefined,
+    ledgerUrl,
   };
 }
 
@@ -131,6 +148,11 @@ function checkRedisUrl(url: string, add: AddFault): void {
   const scheme = URL.canParse(url) ? new URL(url).protocol : undefined;
   if (scheme !== "redis:" && scheme !== "rediss:")
     add("redis.url", "must lead to a URL with redis:// or rediss:// (TLS)");
+}
+
+function checkLedgerUrl(url: string, environment: Readable["environment"], add: AddFault): void {
+  const fault = ledgerUrlFault(url, environment);
+  if (fault !== undefined) add("ledger.url", fault);
 }
 
 /** The rules with their `allowed` files read, and compiled; what is at fault in a file is named by its line. */

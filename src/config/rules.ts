@@ -63,8 +63,7 @@ function checkAddresses(file: Readable, add: AddFault): void {
 }
 
 /** Law 8: what production never takes. */
-function checkEnvironment({ environment, aws, redis, ledger }: Readable, add: AddFault): void {
-  if (ledger) add("ledger.url", "this version keeps its ledger in an SQLite file in stateDir only: leave ledger out");
+function checkEnvironment({ environment, aws, redis }: Readable, add: AddFault): void {
   const stsEndpoint = aws?.stsEndpoint ?? undefined;
   if (environment === "development" && stsEndpoint !== undefined)
     checkHost("aws.stsEndpoint", stsEndpoint, environment, add);

@@ -183,7 +183,7 @@ export const configSchema = z.strictObject({
   ledger: z
     .strictObject({ url: secretReference.meta({ description: "Where the URL is; it may hold a password." }) })
     .optional()
-    .meta({ description: "Left out: an SQLite file in stateDir, which is all that this version has." }),
+    .meta({ description: "The record in PostgreSQL, for several brokers. Left out: an SQLite file in stateDir." }),
 });
 
 /** rolecall.yaml after the schema: defaults filled in, durations and references still as written. */

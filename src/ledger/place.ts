@@ -1,4 +1,6 @@
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Config } from "../config/config.ts";
 import type { LedgerDatabase } from "./database.ts";
 import { openPostgres, readPostgres } from "./postgres.ts";
 import { openSqlite, readSqlite } from "./sqlite.ts";
@@ -6,6 +8,16 @@ import type { LedgerReader } from "./tables.ts";
 
 /** Where a ledger lies: in an SQLite file, or in a PostgreSQL database, whose URL may hold a password. */
 export type LedgerPlace = { readonly file: string } | { readonly url: string };
+
+/** Where the configuration says. */
+export function configuredPlace({ ledgerUrl, stateDir }: Pick<Config, "ledgerUrl" | "stateDir">): LedgerPlace {
+  return ledgerUrl === undefined ? { file: filePlace(stateDir) } : { url: ledgerUrl };
+}
+
+/** The SQLite file of a broker with this `stateDir`. */
+export function filePlace(stateDir: string): string {
+  return join(stateDir, "ledger.db");
+}
 
 /** For messages: the file's path, never the URL. */
 export function describePlace(place: LedgerPlace): string {

@@ -1,10 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { printable } from "../flow/printable.ts";
 import { parseVerifierKey, type CheckpointVerifier } from "../ledger/checkpoint.ts";
 import { asCsv, asJsonLines } from "../ledger/export.ts";
 import { followEntries, readEntries } from "../ledger/log-reader.ts";
+import { readLedger, type LedgerPlace } from "../ledger/place.ts";
 import type { LedgerEntry } from "../ledger/row.ts";
-import { readSqlite } from "../ledger/sqlite.ts";
 import type { LedgerReader } from "../ledger/tables.ts";
 import { VerifyFailure, verifyLog, type VerifyOptions, type VerifyReport } from "../ledger/verify.ts";
 
@@ -17,7 +17,7 @@ export interface AuditIo {
 }
 
 export interface AuditVerifyOptions {
-  readonly ledgerFile: string;
+  readonly ledger: LedgerPlace;
   /** A verifier key as in C2SP signed-note (`name+ID+key`), or where the key is had; without: signatures aren't checked. */
   readonly checkpointPublicKey?: string | CheckpointVerifier | (() => Promise<CheckpointVerifier>);
   /** Files, each a signed note that was kept elsewhere. */
@@ -34,7 +34,7 @@ export async function auditVerify(options: AuditVerifyOptions, io: AuditIo): Pro
     verifier: await readVerifier(options.checkpointPublicKey),
     checkpoints: await Promise.all((options.checkpointFiles ?? []).map((file) => readFile(file, "utf8"))),
   });
-  return withLedger(options.ledgerFile, io, given, async (db, checked) => {
+  return withLedger(options.ledger, io, given, async (db, checked) => {
     try {
       const report = await verifyLog(db, { ...checked, progress: tellProgress(io) });
       await io.out(options.json ? `${JSON.stringify({ ok: true, ...report })}\n` : describe(report, checked.verifier));
@@ -48,14 +48,14 @@ export async function auditVerify(options: AuditVerifyOptions, io: AuditIo): Pro
 }
 
 export interface AuditExportOptions {
-  readonly ledgerFile: string;
+  readonly ledger: LedgerPlace;
   /** Default: jsonl. */
   readonly format?: "jsonl" | "csv";
 }
 
 /** `audit export`: every entry with its personal data, oldest first. Exit codes: 0 done, 1 failed, 2 no ledger there. */
-export async function auditExport({ ledgerFile, format }: AuditExportOptions, io: AuditIo): Promise<number> {
-  return withLedger(ledgerFile, io, nothing, async (db) => {
+export async function auditExport({ ledger, format }: AuditExportOptions, io: AuditIo): Promise<number> {
+  return withLedger(ledger, io, nothing, async (db) => {
     const entries = readEntries(db);
     for await (const text of format === "csv" ? asCsv(entries) : asJsonLines(entries)) {
       if (io.signal?.aborted) break;
@@ -66,15 +66,15 @@ export async function auditExport({ ledgerFile, format }: AuditExportOptions, io
 }
 
 export interface AuditTailOptions {
-  readonly ledgerFile: string;
+  readonly ledger: LedgerPlace;
   /** Entries shown before the new ones; default 10. */
   readonly lines?: number;
   readonly json?: boolean;
 }
 
 /** `audit tail`: the last entries, then new ones until `io.signal`. Exit codes: 0 stopped, 1 failed, 2 no ledger there. */
-export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptions, io: AuditIo): Promise<number> {
-  return withLedger(ledgerFile, io, nothing, async (db) => {
+export async function auditTail({ ledger, lines = 10, json }: AuditTailOptions, io: AuditIo): Promise<number> {
+  return withLedger(ledger, io, nothing, async (db) => {
     const signal = io.signal ?? new AbortController().signal;
     for await (const entry of followEntries(db, lines, signal)) {
       await io.out(json ? `${JSON.stringify(entry)}\n` : `${line(entry)}\n`);
@@ -85,22 +85,25 @@ export async function auditTail({ ledgerFile, lines = 10, json }: AuditTailOptio
 
 const nothing = (): Promise<void> => Promise.resolve();
 
-/** `work` on the ledger in `file`, once that and all else that was `given` could be read. */
+/** `work` on the ledger at `place`, once that and all else that was `given` could be read. */
 async function withLedger<T>(
-  file: string,
+  place: LedgerPlace,
   io: AuditIo,
   given: () => Promise<T>,
   work: (db: LedgerReader, given: T) => Promise<number>,
 ): Promise<number> {
   let db: LedgerReader | undefined;
+  // A file that isn't there was named wrongly; a database that doesn't answer has failed.
+  let code = "url" in place ? 1 : 2;
   try {
-    await stat(file);
+    db = await readLedger(place);
+    code = 2;
     const input = await given();
-    db = readSqlite(file);
+    code = 1;
     return await work(db, input);
   } catch (error) {
     await io.err(`error: ${error instanceof Error ? error.message : "unknown fault"}\n`);
-    return db ? 1 : 2;
+    return code;
   } finally {
     await db?.destroy();
   }

@@ -2,13 +2,16 @@ import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ConfigError } from "../config/config-error.ts";
-import { loadConfigWithoutSecrets } from "../config/load.ts";
+import { loadConfigOfLedger } from "../config/load.ts";
 import { importKeys, readKeyFile } from "../keys/key-format.ts";
 import type { CheckpointVerifier } from "../ledger/checkpoint.ts";
+import { configuredPlace, filePlace, type LedgerPlace } from "../ledger/place.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 
 /** Where the configured broker keeps its record. */
 export interface ConfiguredLedger {
+  readonly ledger: LedgerPlace;
+  /** The SQLite file in `stateDir`, which is the record where the configuration has no `ledger.url`. */
   readonly ledgerFile: string;
   /** Of keys.json; rejects with an Error that says why it can't be had. */
   readonly checkpointKey: () => Promise<CheckpointVerifier>;
@@ -21,9 +24,11 @@ export async function withConfiguredLedger(
   work: (ledger: ConfiguredLedger) => Promise<number>,
 ): Promise<number> {
   try {
-    const { stateDir } = loadConfigWithoutSecrets(file);
+    const config = loadConfigOfLedger(file, io.env);
+    const { stateDir } = config;
     return await work({
-      ledgerFile: join(stateDir, "ledger.db"),
+      ledger: configuredPlace(config),
+      ledgerFile: filePlace(stateDir),
       checkpointKey: () => checkpointKeyIn(join(stateDir, "keys.json")),
     });
   } catch (error) {

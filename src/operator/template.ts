@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigWithoutSecrets } from "../config/load.ts";
@@ -7,7 +8,13 @@ import { TemplateError } from "./template-error.ts";
 
 const TEMPLATES = {
   "aws/role": awsRole,
+  "postgres/ledger": postgresLedger,
 } as const satisfies Readonly<Record<string, (config: Config) => string>>;
+
+/** The ledger's tables for their owner to make. It is run as it is; psql puts the role's name in. */
+function postgresLedger(): string {
+  return readFileSync(new URL("../../templates/postgres/ledger.sql", import.meta.url), "utf8");
+}
 
 /** What `rolecall-broker template NAME` can print. */
 export const TEMPLATE_NAMES = Object.keys(TEMPLATES) as (keyof typeof TEMPLATES)[];

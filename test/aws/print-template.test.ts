@@ -24,7 +24,7 @@ test.each(["okta.yaml", "entra.yaml", "auth0.yaml"])("prints the role for %s, wi
 test("an unknown name is wrong usage, and the names are told", async () => {
   const { code, out, err } = await run("aws/rol", example("okta.yaml"));
   expect([code, out]).toEqual([2, ""]);
-  expect(err).toBe("there is no template of that name\nhint: choose one of aws/role\n");
+  expect(err).toBe("there is no template of that name\nhint: choose one of aws/role, postgres/ledger\n");
 });
 
 test("a faulty configuration prints its faults and no template", async () => {

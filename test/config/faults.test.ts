@@ -92,7 +92,6 @@ describe("faults, by the field's name", () => {
       "baseUrl",
       /loopback host/,
     ],
-    ["PostgreSQL", changed("ledger", { url: { env: "DATABASE_URL" } }), "ledger.url", /SQLite/],
 
     ["a role that is none", changed("aws/roleArn", "arn:aws:iam::1:role/x"), "aws.roleArn", /role's ARN|20 characters/],
     ["a role of another partition", changed("aws/region", "cn-north-1"), "aws.roleArn", /arn:aws-cn:/],

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from "node:crypto";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { loadConfig, loadConfigWithoutSecrets } from "../../src/config/load.ts";
+import { loadConfig, loadConfigOfLedger, loadConfigWithoutSecrets } from "../../src/config/load.ts";
 import {
   changed,
   configFolder,
@@ -177,6 +177,24 @@ describe("a configuration without fault", () => {
     expect(scopesOf({ ...first, kind: "auth0" })).toEqual([...standard, "offline_access"]);
     expect(scopesOf({ ...first, kind: "generic" })).toEqual(standard);
     expect(scopesOf({ ...first, scopes: ["openid", "groups"] })).toEqual(["openid", "groups"]);
+  });
+
+  it.each([
+    ["production", "postgres://rolecall_broker:pass%2Fword@db.acme.example:5433/rolecall?sslmode=verify-full"],
+    ["production", "postgresql://b@db/rolecall?sslmode=verify-full&sslrootcert=/etc/rolecall/ca.pem"],
+    ["production", "postgres://b:p@[::1]/rolecall?sslmode=disable"],
+    ["development", "postgres://b:p@127.0.0.1/rolecall"],
+  ])("takes a ledger in PostgreSQL, in %s: %s", (environment, url) => {
+    const config = { ...changed("ledger", { url: { env: "DATABASE_URL" } }), environment };
+    expect(taken(config, { ...productionEnv, DATABASE_URL: url }).ledgerUrl).toBe(url);
+  });
+
+  it("can be read with the ledger's URL for its only secret, by commands that read the record", () => {
+    using folder = configFolder();
+    const file = folder.write("rolecall.yaml", changed("ledger", { url: { env: "DATABASE_URL" } }));
+    const url = "postgres://b@db/rolecall?sslmode=verify-full";
+    expect(loadConfigOfLedger(file, { DATABASE_URL: url }).ledgerUrl).toBe(url);
+    expect(() => loadConfigOfLedger(file, {})).toThrow(/DATABASE_URL is not set/);
   });
 
   it("can be read without its secrets, by commands that talk to nobody", () => {

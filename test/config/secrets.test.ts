@@ -86,6 +86,30 @@ describe("secrets", () => {
       "redis.url",
       /redis:\/\//,
     ],
+    ...(
+      [
+        ["none", "hunter2", /postgres:\/\//],
+        ["something else's", "https://hunter2@db/rolecall", /postgres:\/\//],
+        ["one without a database", "postgres://rolecall:hunter2@db", /DATABASE/],
+        ["one without a user", "postgres://db/rolecall", /USER/],
+        ["one with half an escape", "postgres://rolecall:hunter2%@db/rolecall", /postgres:\/\//],
+        ["one that does not say whether by TLS, in production", "postgres://rolecall:hunter2@db/rolecall", /sslmode/],
+        ["one with TLS that checks no name", "postgres://rolecall:hunter2@db/rolecall?sslmode=require", /verify-full/],
+        ["one that lifts limits", "postgres://rolecall:hunter2@db/rolecall?statement_timeout=0", /parameters/],
+        [
+          "one with a relative path",
+          "postgres://rolecall:hunter2@db/rolecall?sslmode=verify-full&sslrootcert=ca.pem",
+          /absolute/,
+        ],
+      ] as const
+    ).map(([what, url, message]): (typeof cases)[number] => [
+      `an address of PostgreSQL that is ${what}`,
+      changed("ledger", { url: { env: "DATABASE_URL" } }),
+      { ...productionEnv, DATABASE_URL: url },
+      {},
+      "ledger.url",
+      message,
+    ]),
     [
       "a key that is none",
       changed("providers/0", {

@@ -41,7 +41,7 @@ describe("rolecall-broker audit, beside a running broker", () => {
 
   it("verify: 0 and what is proven", async () => {
     const io = recordingIo();
-    expect(await auditVerify({ ledgerFile: file, checkpointPublicKey: VERIFIER }, io)).toBe(0);
+    expect(await auditVerify({ ledger: { file }, checkpointPublicKey: VERIFIER }, io)).toBe(0);
     expect(io.stdout).toMatch(/^consistent; completeness not proven/);
     expect(io.stdout).toContain("2 rows, root ");
     expect(io.stderr).toBe("");
@@ -52,7 +52,7 @@ describe("rolecall-broker audit, beside a running broker", () => {
     writeFileSync(note, (await ledger.checkpoint()) ?? "");
     const io = recordingIo();
     const key = verifierKey({ name: CHECKPOINT_KEY.name, publicKey: createPublicKey(CHECKPOINT_KEY.privateKey) });
-    const options = { ledgerFile: file, checkpointPublicKey: key, checkpointFiles: [note], json: true };
+    const options = { ledger: { file }, checkpointPublicKey: key, checkpointFiles: [note], json: true };
     expect(await auditVerify(options, io)).toBe(0);
     expect(JSON.parse(io.stdout)).toMatchObject({ ok: true, rows: 3, checkpoints: 1, provenTo: 2, erased: 0 });
   });
@@ -62,20 +62,20 @@ describe("rolecall-broker audit, beside a running broker", () => {
     db.exec("drop trigger rows_no_update; update rows set row = replace(row, 'search', 'finance') where seq = 1");
     db.close();
     const io = recordingIo();
-    expect(await auditVerify({ ledgerFile: file }, io)).toBe(1);
+    expect(await auditVerify({ ledger: { file } }, io)).toBe(1);
     expect([io.stdout, io.stderr]).toEqual(["", "error: row 1: was changed: its leaf hash does not fit\n"]);
     const json = recordingIo();
-    expect(await auditVerify({ ledgerFile: file, json: true }, json)).toBe(1);
+    expect(await auditVerify({ ledger: { file }, json: true }, json)).toBe(1);
     expect(JSON.parse(json.stdout)).toMatchObject({ ok: false, seq: 1 });
   });
 
   it.each([
-    ["no ledger", { ledgerFile: "/nowhere/ledger.db" }, /ENOENT/],
+    ["no ledger", { ledger: { file: "/nowhere/ledger.db" } }, /ENOENT/],
     ["no checkpoint file", { checkpointFiles: ["/nowhere/note"] }, /ENOENT/],
     ["a key that is none", { checkpointPublicKey: "hello" }, /verifier key/],
   ])("verify: 2 where there is %s", async (_, wrong, message) => {
     const io = recordingIo();
-    expect(await auditVerify({ ledgerFile: file, ...wrong }, io)).toBe(2);
+    expect(await auditVerify({ ledger: { file }, ...wrong }, io)).toBe(2);
     expect(io.stderr).toMatch(message);
   });
 
@@ -83,13 +83,13 @@ describe("rolecall-broker audit, beside a running broker", () => {
     const other = join(folder, "other");
     writeFileSync(other, "x".repeat(5000));
     const io = recordingIo();
-    expect(await auditVerify({ ledgerFile: other }, io)).toBe(1);
+    expect(await auditVerify({ ledger: { file: other } }, io)).toBe(1);
     expect(io.stderr).toMatch(/not a ledger/);
   });
 
   it("export: JSON Lines with the personal data in", async () => {
     const io = recordingIo();
-    expect(await auditExport({ ledgerFile: file }, io)).toBe(0);
+    expect(await auditExport({ ledger: { file } }, io)).toBe(0);
     const lines = io.stdout
       .trimEnd()
       .split("\n")
@@ -104,7 +104,7 @@ describe("rolecall-broker audit, beside a running broker", () => {
     const nasty = ["=cmd", "+1", "-1", "@sum", "\tx", "\rx", "\0x", 'a "quoted", cell\r\nof two lines', "plain"];
     for (const userAgent of nasty) await ledger.append({ type: "login.denied", userAgent });
     const io = recordingIo();
-    expect(await auditExport({ ledgerFile: file, format: "csv" }, io)).toBe(0);
+    expect(await auditExport({ ledger: { file }, format: "csv" }, io)).toBe(0);
     const rows: Record<string, string>[] = parse(io.stdout, { columns: true, record_delimiter: "\r\n" });
     expect(rows.slice(2).map((row) => row["userAgent"])).toEqual([
       ...nasty.slice(0, 7).map((text) => `'${text}`),
@@ -132,7 +132,7 @@ describe("rolecall-broker audit, beside a running broker", () => {
         };
         seen();
       });
-    const tail = auditTail({ ledgerFile: file, lines: 1 }, io);
+    const tail = auditTail({ ledger: { file }, lines: 1 }, io);
     await shown(1);
     await ledger.append({ type: "login.denied", email: "a\u001b[2J\u202eb", reason: "idp_denied" });
     await shown(2);
