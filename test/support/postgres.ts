@@ -27,8 +27,7 @@ export interface TestPostgres {
   readonly port: number;
   /** Certificate of the server's name `localhost`, which signs itself; only with `tls`. */
   readonly certificate: string;
-  url(role: "broker" | "owner" | "postgres", database: string, host?: string): string;
-  database(options?: { tables?: boolean; settings?: string }): Promise<TestDatabase>;
+  database(options?: { tables?: boolean; settings?: string; encoding?: string }): Promise<TestDatabase>;
   /** Ends it: as an administrator would, or as a crash does. It starts again on the same port. */
   stop(how: "fast" | "crash"): Promise<void>;
   start(): Promise<void>;
@@ -43,13 +42,12 @@ export async function startPostgres(options: { tls?: boolean } = {}): Promise<Te
   initialise(folder, options.tls === true);
   let server: ChildProcess | undefined;
   let databases = 0;
-  const url: TestPostgres["url"] = (role, database, host = "127.0.0.1") =>
-    `postgres://${role}:${PASSWORD}@${host}:${port}/${database}`;
+  const url = (role: "broker" | "owner" | "postgres", database: string): string =>
+    `postgres://${role}:${PASSWORD}@127.0.0.1:${port}/${database}`;
 
   const postgres: TestPostgres = {
     port,
     certificate,
-    url,
     async start() {
       server = await spawnServer(folder, port, options.tls === true);
     },
@@ -60,10 +58,10 @@ export async function startPostgres(options: { tls?: boolean } = {}): Promise<Te
       server = undefined;
       await ended;
     },
-    async database({ tables = true, settings } = {}) {
+    async database({ tables = true, settings, encoding = "UTF8" } = {}) {
       const name = `ledger${(databases += 1)}`;
       const admin = url("postgres", "postgres");
-      await run(admin, `create database ${name} owner owner`);
+      await run(admin, `create database ${name} owner owner encoding '${encoding}' template template0`);
       const session = async (): Promise<Client> => await connected(url("postgres", name));
       if (tables) makeTables(url("owner", name));
       if (settings !== undefined) await run(admin, `alter database ${name} set ${settings}`);
@@ -124,7 +122,11 @@ function initialise(folder: string, tls: boolean): void {
     cwd: folder,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  if (tls) writeFileSync(join(folder, "data", "pg_hba.conf"), "hostssl all all 127.0.0.1/32 scram-sha-256\n");
+  if (tls)
+    writeFileSync(
+      join(folder, "data", "pg_hba.conf"),
+      "hostssl all broker 127.0.0.1/32 scram-sha-256\nhost all postgres,owner 127.0.0.1/32 scram-sha-256\n",
+    );
 }
 
 function makeCertificate(folder: string): void {
