@@ -1,5 +1,5 @@
 /**
- * Another process with the same ledger, as the tests start it: `node child.ts FILE KEY JOB …`. KEY is the checkpoint
+ * Another process with the same ledger, as the tests start it: `node child.ts PLACE KEY JOB …`. PLACE is a file or a PostgreSQL URL, KEY the checkpoint
  * key, a PKCS #8 PEM. Talks in JSON, one line at a time.
  */
 import { createPrivateKey } from "node:crypto";
@@ -10,13 +10,14 @@ import { setTimeout as delay } from "node:timers/promises";
 import { Refusal } from "../../src/flow/errors.ts";
 import { openLedger, type Ledger } from "../../src/ledger/ledger.ts";
 
-const [file = "", key = "", job = "", ...args] = process.argv.slice(2);
+const [where = "", key = "", job = "", ...args] = process.argv.slice(2);
 const say = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 async function open(): Promise<Ledger> {
   const checkpointKey = { name: "rolecall.acme.example/ledger", privateKey: createPrivateKey(key) };
-  return await openLedger({ file, checkpointKey, log: silent, deadlineMs: 10_000 });
+  const place = URL.canParse(where) ? { url: where } : { file: where };
+  return await openLedger({ ...place, checkpointKey, log: silent, deadlineMs: 10_000 });
 }
 
 /** Waits for the starting shot, so that processes race. */
@@ -28,7 +29,7 @@ async function starter(): Promise<void> {
 const jobs: Record<string, () => Promise<void>> = {
   /** Holds the file's lock until it is killed. */
   async hold() {
-    const db = new DatabaseSync(file);
+    const db = new DatabaseSync(where);
     db.exec("begin exclusive");
     await starter();
   },
@@ -76,7 +77,7 @@ const jobs: Record<string, () => Promise<void>> = {
       }
     };
     const before = await attempt("before");
-    const ballast = join(dirname(file), "ballast");
+    const ballast = join(dirname(where), "ballast");
     for (let size = 4096 * 1024; size >= 512; size /= 2) {
       try {
         writeFileSync(ballast, Buffer.alloc(size), { flag: "a" });

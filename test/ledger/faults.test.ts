@@ -209,7 +209,7 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "another process holds its lock": {
     break: async (file) => {
-      held.push(await startChild(file, "hold"));
+      held.push(await startChild({ file }, "hold"));
     },
     mend: async () => {
       await held.pop()?.kill();

@@ -2,27 +2,52 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { LedgerPlace } from "../../src/ledger/place.ts";
 import { startChild } from "../support/ledger-child.ts";
-import { CHECKPOINT_KEY, entriesOf, temporaryFolder, verifyFile } from "../support/ledger.ts";
+import { CHECKPOINT_KEY, entriesAt, temporaryFolder, verifyAt } from "../support/ledger.ts";
+import { startPostgres, type TestPostgres } from "../support/postgres.ts";
 
-describe("several processes with one ledger", () => {
-  let folder: string;
-  let file: string;
-  let remove: () => void;
+let postgres: TestPostgres;
 
-  beforeEach(() => {
-    ({ folder, remove } = temporaryFolder());
-    file = join(folder, "ledger.db");
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+
+afterAll(async () => {
+  await postgres.remove();
+});
+
+type Bench = () => Promise<{ place: LedgerPlace; remove: () => Promise<void> | void }>;
+
+const onSqlite: Bench = () => {
+  const { folder, remove } = temporaryFolder();
+  return Promise.resolve({ place: { file: join(folder, "ledger.db") }, remove });
+};
+
+const onPostgres: Bench = async () => {
+  const { broker, drop } = await postgres.database();
+  return { place: { url: broker }, remove: drop };
+};
+
+describe.each([
+  ["SQLite", onSqlite],
+  ["PostgreSQL", onPostgres],
+])("several processes with one ledger on %s", (_, makeBench) => {
+  let place: LedgerPlace;
+  let remove: () => Promise<void> | void;
+
+  beforeEach(async () => {
+    ({ place, remove } = await makeBench());
   });
 
-  afterEach(() => {
-    remove();
+  afterEach(async () => {
+    await remove();
   });
 
   it("never give one session name to two people (law 3)", async () => {
     const people = 100;
-    const children = await Promise.all(["a", "b"].map((name) => startChild(file, "bind", name, String(people))));
+    const children = await Promise.all(["a", "b"].map((name) => startChild(place, "bind", name, String(people))));
     for (const child of children) child.go();
     const results = await Promise.all(children.map(async (child) => (await child.lines.next()).value as string[]));
     await Promise.all(children.map((child) => child.kill()));
@@ -32,27 +57,30 @@ describe("several processes with one ledger", () => {
         `person${i}@acme.example`,
       ]);
     }
-    const bound = (await entriesOf(file)).filter(({ type }) => type === "identity.bound");
+    const bound = (await entriesAt(place)).filter(({ type }) => type === "identity.bound");
     expect(new Set(bound.map(({ sessionName }) => sessionName)).size).toBe(people);
     expect(bound).toHaveLength(people);
-    await verifyFile(file);
+    await verifyAt(place);
   });
 
   it("lose nothing that was said to be written when one is killed in the middle (kill -9)", async () => {
     let said = 0;
     for (const [round, rows] of [3, 40, 111, 200, 17].entries()) {
       const [child, other] = await Promise.all([
-        startChild(file, "append", `a${round}`),
-        startChild(file, "append", `b${round}`),
+        startChild(place, "append", `a${round}`),
+        startChild(place, "append", `b${round}`),
       ]);
       for (let i = 0; i < rows; i += 1) said = Math.max(said, Number((await child.lines.next()).value));
       await Promise.all([child.kill(), other.kill()]);
-      const report = await verifyFile(file);
+      const report = await verifyAt(place);
       expect(report.rows).toBeGreaterThanOrEqual(said);
     }
   });
+});
 
-  it("refuse on a full disk, and go on when there is room again", () => {
+describe("a process with a ledger in a file", () => {
+  it("refuses on a full disk, and goes on when there is room again", () => {
+    const { folder, remove } = temporaryFolder();
     const disk = join(folder, "disk");
     mkdirSync(disk);
     const child = fileURLToPath(new URL("child.ts", import.meta.url));
@@ -77,5 +105,6 @@ describe("several processes with one ledger", () => {
       ],
       after: ["written", true],
     });
+    remove();
   });
 });

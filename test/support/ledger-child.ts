@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import type { LedgerPlace } from "../../src/ledger/place.ts";
 import { CHECKPOINT_KEY } from "./ledger.ts";
 
 const SCRIPT = fileURLToPath(new URL("../ledger/child.ts", import.meta.url));
@@ -15,10 +16,11 @@ export interface LedgerChild {
   kill(): Promise<void>;
 }
 
-/** A process of its own with the ledger in `file`, doing `job` of test/ledger/child.ts; resolves once it is ready. */
-export async function startChild(file: string, job: string, ...args: string[]): Promise<LedgerChild> {
+/** A process of its own with the ledger at `place`, doing `job` of test/ledger/child.ts; resolves once it is ready. */
+export async function startChild(place: LedgerPlace, job: string, ...args: string[]): Promise<LedgerChild> {
+  const where = "url" in place ? place.url : place.file;
   const key = CHECKPOINT_KEY.privateKey.export({ format: "pem", type: "pkcs8" }).toString();
-  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", SCRIPT, file, key, job, ...args], {
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", SCRIPT, where, key, job, ...args], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const exit = once(child, "exit");
