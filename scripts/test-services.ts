@@ -1,9 +1,9 @@
 /**
- * Before the tests: sees that the real programs which they drive are on this machine (Redis, Chromium, AWS CLI v2,
+ * Before the tests: sees that the real programs which they drive are on this machine (Redis, PostgreSQL, Chromium, AWS CLI v2,
  * boto3). Installs what is missing as root on Debian; elsewhere says in one line what to install.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, globSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const APT_PACKAGES: Readonly<Record<string, string>> = {
@@ -15,6 +15,8 @@ const BOTO3 = "boto3==1.43.11";
 const VENV = fileURLToPath(new URL("../.cache/python", import.meta.url));
 
 const missing = Object.entries(APT_PACKAGES).flatMap(([path, name]) => (existsSync(path) ? [] : [name]));
+// Each version has a folder of its own, which the client alone would make too.
+if (globSync("/usr/lib/postgresql/*/bin/initdb").length === 0) missing.push("postgresql");
 if (spawnSync("/usr/bin/python3", ["-c", "import ensurepip"]).status !== 0) missing.push("python3-venv");
 if (missing.length > 0) {
   if (process.getuid?.() !== 0 || !existsSync("/usr/bin/apt-get")) {

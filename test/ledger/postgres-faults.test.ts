@@ -17,8 +17,9 @@ interface Surroundings {
 }
 
 interface Fault {
-  readonly break: (around: Surroundings) => Promise<unknown> | void;
-  readonly mend: (around: Surroundings) => Promise<unknown> | void;
+  /** May answer with a promise, which is waited for. */
+  readonly break: (around: Surroundings) => unknown;
+  readonly mend: (around: Surroundings) => unknown;
   readonly says: RegExp;
 }
 

@@ -26,8 +26,8 @@ const onSqlite: Bench = () => {
 };
 
 const onPostgres: Bench = async () => {
-  const { broker, drop } = await postgres.database();
-  return { place: { url: broker }, remove: drop };
+  const database = await postgres.database();
+  return { place: { url: database.broker }, remove: () => database.drop() };
 };
 
 describe.each([

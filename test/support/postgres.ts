@@ -1,9 +1,9 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, globSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 
@@ -71,7 +71,9 @@ export async function startPostgres(options: { tls?: boolean } = {}): Promise<Te
         owner: url("owner", name),
         session,
         query: (sql, parameters) => run(url("postgres", name), sql, parameters),
-        drop: async () => void (await run(admin, `drop database ${name} with (force)`)),
+        drop: async () => {
+          await run(admin, `drop database ${name} with (force)`);
+        },
       };
     },
     async remove() {
@@ -95,12 +97,9 @@ export function makeTables(owner: string): void {
 
 /** Debian keeps each version's programs in a folder of their own. */
 function program(name: string): string {
-  const root = "/usr/lib/postgresql";
-  const newest =
-    readdirSync(root)
-      .toSorted((a, b) => Number(a) - Number(b))
-      .at(-1) ?? "";
-  return join(root, newest, "bin", name);
+  const folders = globSync("/usr/lib/postgresql/*/bin/initdb").map((path) => dirname(path));
+  const newest = folders.toSorted((a, b) => parseFloat(basename(dirname(a))) - parseFloat(basename(dirname(b)))).at(-1);
+  return join(newest ?? "", name);
 }
 
 /** PostgreSQL refuses to run as root: then it runs as the user that Debian's package made for it. */
