@@ -1,4 +1,5 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,6 +20,12 @@ test.each(["okta.yaml", "entra.yaml", "auth0.yaml"])("prints the role for %s, wi
   const { code, out, err } = await run("aws/role", example(file));
   expect([code, err]).toEqual([0, ""]);
   expect(parse(out)).toHaveProperty("Resources.SharedRole.Properties.AssumeRolePolicyDocument");
+});
+
+test("prints the ledger's tables as psql takes them", async () => {
+  const { code, out, err } = await run("postgres/ledger", example("okta.yaml"));
+  expect([code, err]).toEqual([0, ""]);
+  expect(out).toBe(readFileSync(new URL("../../templates/postgres/ledger.sql", import.meta.url), "utf8"));
 });
 
 test("an unknown name is wrong usage, and the names are told", async () => {
