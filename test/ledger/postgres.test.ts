@@ -147,10 +147,10 @@ describe("a PostgreSQL that is no ledger is refused with a sentence", () => {
       "another version's",
       async () => {
         const database = await postgres.database();
-        await database.query("update meta set value = '2' where key = 'version'");
+        await database.query("update meta set value = '0' where key = 'version'");
         return database.broker;
       },
-      /have the version 2/,
+      /have the version 0/,
     ],
     [
       "another encoding",
