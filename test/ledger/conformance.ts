@@ -265,6 +265,9 @@ export function ledgerConformance(name: string, makeBench: () => Bench | Promise
 
     it("is writable, and refuses everything once it is closed", async () => {
       expect(await ledger.state()).toEqual({ writable: true });
+      // Nothing stays of the look, however often it is taken.
+      expect(await Promise.all([ledger.state(), ledger.state()])).toEqual([{ writable: true }, { writable: true }]);
+      expect(await ledger.state()).toEqual({ writable: true });
       const last = ledger.append(requested("last"));
       await ledger.close();
       expect(await last).toEqual({ seq: 1 });
