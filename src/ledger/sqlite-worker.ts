@@ -165,11 +165,32 @@ function requireWritable(stats: BigIntStats): void {
 function open(): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly, timeout: busyTimeoutMs, enableForeignKeyConstraints: true });
   try {
-    if (!readOnly) db.exec("pragma journal_mode = wal; pragma synchronous = full");
+    if (!readOnly) {
+      keepWriteAheadLog(db);
+      db.exec("pragma synchronous = full");
+    }
     return db;
   } catch (error) {
     db.close();
     throw error;
+  }
+}
+
+/**
+ * Of two processes that open a new file at once, the later can find it locked while the first changes its mode, a lock
+ * that SQLite does not always wait for by itself (sqlite.org/c3ref/busy_handler.html).
+ */
+function keepWriteAheadLog(db: DatabaseSync): void {
+  const patience = Date.now() + busyTimeoutMs;
+  for (;;) {
+    try {
+      db.exec("pragma journal_mode = wal");
+      return;
+    } catch (error) {
+      const busy = error instanceof Error && "errcode" in error && error.errcode === SQLITE_BUSY;
+      if (!busy || Date.now() > patience) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
   }
 }
 
