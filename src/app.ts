@@ -5,11 +5,12 @@ import { federationSigner } from "./aws/federation-token.ts";
 import { issuerDocuments } from "./aws/issuer-documents.ts";
 import { keySigner } from "./aws/signer.ts";
 import { stsClient } from "./aws/sts.ts";
+import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
 import { Exchanges } from "./flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
 import type { Identity } from "./flow/identity.ts";
-import type { Caller, Log } from "./flow/ports.ts";
+import type { Caller, LedgerPort, Log } from "./flow/ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
 import { callerOf } from "./http/guard.ts";
@@ -22,9 +23,11 @@ import { ProviderGrants } from "./idp/provider-grants.ts";
 import { claimsRefresher, type Connection } from "./idp/refresh.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
-import { openLedger, type Ledger } from "./ledger/ledger.ts";
+import { openLedger } from "./ledger/ledger.ts";
 import { configuredPlace } from "./ledger/place.ts";
 import { closed, listening } from "./listener.ts";
+import { Metrics } from "./metrics/metrics.ts";
+import { observedIssue, observedLedger, observedSigner, observedStore, observedSts } from "./metrics/observed.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { LiveGrant, ReusedGrant, TokenRequest } from "./oauth/grants.ts";
 import { Opened } from "./opened.ts";
@@ -65,11 +68,22 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
   const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
-  const ledger = await openLedger({ ...configuredPlace(config), checkpointKey: keys.checkpoint, log, now });
-  opened.add(() => ledger.close());
+  const record = await openLedger({ ...configuredPlace(config), checkpointKey: keys.checkpoint, log, now });
+  opened.add(() => record.close());
   const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
   if (redis) opened.add(() => redis.close());
-  const store = sealed(redis ?? memoryStore(now), keys.sealingKey, log);
+  const bareStore = redis ?? memoryStore(now);
+  const settings = issueSettings(config);
+  const metrics = new Metrics({
+    version: VERSION,
+    ledger: record,
+    store: bareStore,
+    keys: keys.federation,
+    mappingVersion: () => settings.mapping.version,
+    now,
+  });
+  const ledger = observedLedger(record, metrics);
+  const store = sealed(observedStore(bareStore, metrics), keys.sealingKey, log);
 
   const connections = providerConnections(config, now);
   const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
@@ -77,8 +91,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   const refreshClaims = claimsRefresher({ connections, grants, onRevoked, now });
   const states = loginStates(store, now);
 
-  const issuer = `${baseUrl}/federation`;
-  const documents = issuerDocuments(issuer, keys.federation.map(keySigner));
+  const documents = issuerDocuments(settings.issuer, keys.federation.map(keySigner));
   const signer = keySigner(keys.federation[0]);
   const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
   opened.add(sts.close);
@@ -86,11 +99,10 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
     now,
     ledger,
     refreshClaims,
-    sign: federationSigner({ signer, documents, audience: aws.audience, now }),
-    assumeRole: sts.assumeRole,
+    sign: observedSigner(federationSigner({ signer, documents, audience: aws.audience, now }), metrics),
+    assumeRole: observedSts(sts.assumeRole, metrics),
     exchanges: new Exchanges(),
   };
-  const settings = issueSettings(config, issuer);
 
   const authorizationServer = createAuthorizationServer({
     issuer: `${baseUrl}/oauth`,
@@ -106,13 +118,14 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   const app = createServer({
     config,
     store,
-    ledger,
+    ledger: { ...ledger, state: () => record.state() },
     strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
     authorizationServer,
     decide: (identity) => decide(ports, settings, identity),
-    issue: (request) => issueCredentials(ports, settings, request),
+    issue: observedIssue((request) => issueCredentials(ports, settings, request), metrics),
     documents,
     cookieKeys: keys.cookieKeys,
+    metrics,
     log,
     now,
   });
@@ -123,7 +136,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   return (server.address() as AddressInfo).port;
 }
 
-async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {
+async function recordReuse(ledger: LedgerPort, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {
   await recordRefusal(ledger, {
     type: "grant.reused",
     ...(caller && callerFacts(caller)),
@@ -134,7 +147,11 @@ async function recordReuse(ledger: Ledger, { clientId, identity }: ReusedGrant, 
   });
 }
 
-async function recordRefusedToken(ledger: Ledger, { clientId, identity }: LiveGrant, caller: Caller): Promise<void> {
+async function recordRefusedToken(
+  ledger: LedgerPort,
+  { clientId, identity }: LiveGrant,
+  caller: Caller,
+): Promise<void> {
   await recordRefusal(ledger, {
     type: "credentials.denied",
     ...callerFacts({ ...caller, client: clientId }),
@@ -150,7 +167,7 @@ function callerIn({ req, res }: TokenRequest): Caller {
 }
 
 /** The provider has ended a sign-in. Rejects where that can't be recorded. */
-async function recordRevocation(ledger: Ledger, identity: Identity): Promise<void> {
+async function recordRevocation(ledger: LedgerPort, identity: Identity): Promise<void> {
   await ledger.append({
     type: "session.revoked",
     ...personFacts(identity),
@@ -160,10 +177,10 @@ async function recordRevocation(ledger: Ledger, identity: Identity): Promise<voi
   });
 }
 
-function issueSettings({ aws, mapping, providers, signInMaxAgeSeconds }: Config, issuer: string): IssueSettings {
+function issueSettings({ aws, mapping, providers, baseUrl, signInMaxAgeSeconds }: Config): IssueSettings {
   return {
     mapping,
-    issuer,
+    issuer: `${baseUrl}/federation`,
     audience: aws.audience,
     roleArn: aws.roleArn,
     transitiveTags: aws.transitiveTags,

@@ -3,6 +3,7 @@ import type { ErrorRequestHandler, Request, RequestHandler, Response } from "exp
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { addressOf, requestIdOf } from "./guard.ts";
+import { noteRefusal } from "./metrics.ts";
 import type { Pages } from "./pages.ts";
 import { printable } from "../flow/printable.ts";
 
@@ -47,8 +48,9 @@ export function refusalOf(error: unknown): Refusal {
   return asRefusal(error);
 }
 
-/** The query is left out: it can hold codes and states. */
+/** Also counts it. The query is left out of the log: it can hold codes and states. */
 export function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
+  noteRefusal(res, refusal.code);
   const address = addressOf(req);
   const fields = {
     requestId: requestIdOf(res),

@@ -12,6 +12,7 @@ import type { AuthorizationServer } from "./authorization-server.ts";
 import { numberRequests, securityHeaders } from "./guard.ts";
 import { healthz, readyz } from "./health.ts";
 import { home } from "./home.ts";
+import { countRequests, exposeMetrics, type WebMetrics } from "./metrics.ts";
 import { loadPages, TEMPLATES } from "./pages.ts";
 import { notFound, showRefusal } from "./refusals.ts";
 import { browserSessions } from "./sessions.ts";
@@ -32,6 +33,7 @@ export interface HttpParts {
   readonly documents: { readonly discovery: object; readonly jwks: object };
   /** Sign the session cookie: the first one new ones, all of them old ones. */
   readonly cookieKeys: readonly string[];
+  readonly metrics: WebMetrics;
   readonly log: Log;
   /** Epoch milliseconds; left out: the machine's clock. */
   readonly now?: () => number;
@@ -48,7 +50,7 @@ export function createServer(parts: HttpParts): express.Express {
 
   const app = express();
   app.set("trust proxy", config.trustProxy);
-  app.use(numberRequests, securityHeaders(baseUrl));
+  app.use(countRequests(parts.metrics), numberRequests, securityHeaders(baseUrl));
 
   // People, by browser.
   app.get("/", session, home(page));
@@ -75,6 +77,7 @@ export function createServer(parts: HttpParts): express.Express {
   // Operations.
   app.get("/healthz", healthz);
   app.get("/readyz", readyz(parts));
+  app.get("/metrics", exposeMetrics(parts.metrics, baseUrl));
 
   app.use(notFound, showRefusal(pages, parts.log));
   return app;

@@ -13,6 +13,7 @@ import { SignInRefusal } from "../../src/flow/sign-in.ts";
 import { compileMapping, mapTags, type TagRules } from "../../src/flow/tags.ts";
 import type { AuthorizationServer, PendingApproval } from "../../src/http/authorization-server.ts";
 import { createServer, type HttpParts } from "../../src/http/server.ts";
+import { Metrics } from "../../src/metrics/metrics.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { recordingLog, type LogLine } from "./log.ts";
 
@@ -70,6 +71,14 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
     issue: () => Promise.reject(new Refusal("internal_error", "not issued here")),
     documents: { discovery: { issuer: `${config.baseUrl}/federation` }, jwks: { keys: [{ kid: "one" }] } },
     cookieKeys: ["a key of the tests"],
+    metrics: new Metrics({
+      version: "test",
+      ledger,
+      store: memoryStore(),
+      keys: [],
+      mappingVersion: () => config.mapping.version,
+      now: Date.now,
+    }),
     log,
     ...choices.parts,
   });
