@@ -7,10 +7,12 @@ import { keySigner } from "./aws/signer.ts";
 import { stsClient } from "./aws/sts.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
+import type { ReasonCode } from "./flow/errors.ts";
 import { Exchanges } from "./flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
 import type { Identity } from "./flow/identity.ts";
 import type { Caller, LedgerPort, Log } from "./flow/ports.ts";
+import { rateLimits } from "./flow/rate-limit.ts";
 import { callerFacts, personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
 import { callerOf } from "./http/guard.ts";
@@ -84,6 +86,9 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
   });
   const ledger = observedLedger(record, metrics);
   const store = sealed(observedStore(bareStore, metrics), keys.sealingKey, log);
+  const limits = rateLimits(store, config.rateLimits, (limit) => {
+    metrics.rateLimited(limit);
+  });
 
   const connections = providerConnections(config, now);
   const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
@@ -111,7 +116,9 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
     cookieKeys: keys.cookieKeys,
     signInMaxAgeSeconds: config.signInMaxAgeSeconds,
     onGrantReused: (grant, request) => recordReuse(ledger, grant, request && callerIn(request)),
-    onTokenRefused: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request)),
+    onTokenRefused: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request), "token_request_invalid"),
+    limitAccount: (account) => limits.account("token", account),
+    onAccountLimited: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request), "rate_limited"),
     errorPage: refusalPage(loadPages()),
     log,
   });
@@ -125,6 +132,7 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
     issue: observedIssue((request) => issueCredentials(ports, settings, request), metrics),
     documents,
     cookieKeys: keys.cookieKeys,
+    limits,
     metrics,
     log,
     now,
@@ -151,13 +159,14 @@ async function recordRefusedToken(
   ledger: LedgerPort,
   { clientId, identity }: LiveGrant,
   caller: Caller,
+  reason: ReasonCode,
 ): Promise<void> {
   await recordRefusal(ledger, {
     type: "credentials.denied",
     ...callerFacts({ ...caller, client: clientId }),
     ...personFacts(identity),
     outcome: "refused",
-    reason: "token_request_invalid",
+    reason,
   });
 }
 

@@ -59,7 +59,8 @@ function refusalOf(broker: string, response: Response, body: unknown): CommandFa
   const details = [text(code) && `reason: ${String(code)}`, requestId && `request ID: ${requestId}`].filter(
     (line) => line !== undefined,
   );
-  if (response.status >= 500) return new BrokerUnavailable(sentence, { hint, details });
+  // Too often (429) passes, as a fault of the broker does.
+  if (response.status >= 500 || response.status === 429) return new BrokerUnavailable(sentence, { hint, details });
   return new BrokerRefusal(text(code), sentence, { hint, details });
 }
 

@@ -142,12 +142,12 @@ function explain(broker: string, error: unknown): CommandFailure {
     return oauthRefusal(error.error === "access_denied" ? "the sign-in was declined" : "the broker refused", error);
   }
   if (error instanceof ResponseBodyError) {
-    if (error.status >= 500) return failed(broker, error.status);
+    if (error.status >= 500 || error.status === 429) return failed(broker, error.status);
     if (error.error === "invalid_grant") return new NotSignedIn("your sign-in has ended", broker);
     return oauthRefusal("the broker refused", error);
   }
   const status = error instanceof Error && error.cause instanceof Response ? error.cause.status : undefined;
-  if (status !== undefined && status >= 500) return failed(broker, status);
+  if (status !== undefined && (status >= 500 || status === 429)) return failed(broker, status);
   if (status !== undefined && status >= 400) {
     return new CommandFailure(`no Rolecall broker answers at ${broker} (HTTP ${status})`, {
       hint: "check the address: rolecall login --broker URL",
@@ -165,7 +165,8 @@ function explain(broker: string, error: unknown): CommandFailure {
 }
 
 function failed(broker: string, status: number): BrokerUnavailable {
-  return new BrokerUnavailable(`the broker at ${broker} failed (HTTP ${status})`, {
+  const what = status === 429 ? "has too many requests just now" : "failed";
+  return new BrokerUnavailable(`the broker at ${broker} ${what} (HTTP ${status})`, {
     hint: "try again in a minute; if it stays so, tell the people who run Rolecall",
   });
 }

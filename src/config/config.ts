@@ -1,3 +1,4 @@
+import type { RateLimitSettings } from "../flow/rate-limit.ts";
 import type { Mapping, TagRules } from "../flow/tags.ts";
 
 /** The configuration as the rest of the program reads it: checked whole, references resolved, durations in seconds. */
@@ -26,6 +27,7 @@ export interface Config {
   /** Rules with their `allowed` files read: the source of `mapping`, and what `template` reads keys from. */
   readonly tags: TagRules;
   readonly mapping: Mapping;
+  readonly rateLimits: RateLimitSettings;
   /** Resolved; undefined: the in-memory store (development only). */
   readonly redisUrl: string | undefined;
   /** Resolved, a PostgreSQL URL; undefined: SQLite in `stateDir`. */

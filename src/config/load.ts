@@ -92,6 +92,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
     signInMaxAgeSeconds: seconds(whole.signInMaxAge),
     tags: rules,
     mapping,
+    rateLimits: whole.rateLimits,
     redisUrl,
     ledgerUrl,
   };

@@ -176,6 +176,26 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: "The broker's own roles." }),
+  rateLimits: z
+    .strictObject({
+      perAddress: z.int().min(10).max(1_000_000).default(2000).meta({
+        description: "Requests a minute from one address, of each kind: sign-in, callback, approval, token, rubbish.",
+      }),
+      perAccount: z
+        .int()
+        .min(10)
+        .max(1_000_000)
+        .default(600)
+        .meta({ description: "Requests a minute for one person, of each kind: sign-in, token, API." }),
+      signInsUnderWay: z
+        .int()
+        .min(10)
+        .max(10_000_000)
+        .default(100_000)
+        .meta({ description: "Sign-ins begun in ten minutes by everybody together: what bounds the store." }),
+    })
+    .prefault({})
+    .meta({ description: "What nobody honest meets." }),
   redis: z
     .strictObject({ url: secretReference.meta({ description: "Where the URL is; it may hold a password." }) })
     .optional()

@@ -304,6 +304,13 @@ export const REASONS = {
     remedy: ASK_ADMIN,
   },
 
+  // Floods.
+  rate_limited: {
+    status: 429,
+    sentence: "Too many requests came at once, from your address or for you.",
+    remedy: LATER,
+  },
+
   // The broker's own parts.
   ledger_unavailable: {
     status: 503,

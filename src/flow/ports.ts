@@ -76,6 +76,8 @@ export interface KeyValueStore {
   /** Reads and removes in one step: exactly one of many callers at once gets the value. */
   take(key: string): Promise<string | undefined>;
   delete(key: string): Promise<void>;
+  /** Adds one to the count under `key`, which ends `ttlSeconds` after its first call; the store's reader can read it. */
+  count(key: string, ttlSeconds: number): Promise<{ readonly count: number; readonly secondsLeft: number }>;
   ping(): Promise<void>;
 }
 

@@ -90,14 +90,14 @@ export function openApi(baseUrl: string): object {
           operationId: "issueCredentials",
           summary: "AWS credentials of the shared role, for the caller",
           requestBody: { required: false, content: { "application/json": { schema: ref("CredentialsRequest") } } },
-          responses: answers("Credentials", [400, 401, 403, 500, 502, 503]),
+          responses: answers("Credentials", [400, 401, 403, 429, 500, 502, 503]),
         },
       },
       "/api/v1/whoami": {
         get: {
           operationId: "whoami",
           summary: "Who the caller is and what would be issued now; the same refusals, with nothing issued",
-          responses: answers("Whoami", [401, 403, 500, 502, 503]),
+          responses: answers("Whoami", [401, 403, 429, 500, 502, 503]),
         },
       },
     },

@@ -4,10 +4,13 @@ import type { Demand } from "../flow/demand.ts";
 import { Refusal } from "../flow/errors.ts";
 import { sessionArnOf } from "../flow/federation-token.ts";
 import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
-import type { Log } from "../flow/ports.ts";
+import type { LedgerPort, Log } from "../flow/ports.ts";
+import { accountOf, RateLimited, type RateLimits } from "../flow/rate-limit.ts";
+import { callerFacts, personFacts, recordRefusal } from "../flow/sign-in.ts";
 import { openApi, type CredentialsAnswer, type WhoamiAnswer } from "./api-schema.ts";
 import type { AuthorizationServer, Grant } from "./authorization-server.ts";
 import { callerOf } from "./guard.ts";
+import { networkOf } from "./limits.ts";
 import { showProblem } from "./problem.ts";
 import { notFound } from "./refusals.ts";
 import { signInEnds, type Decide } from "./standing.ts";
@@ -18,6 +21,8 @@ export interface ApiParts {
   readonly authorizationServer: Pick<AuthorizationServer, "grantOf">;
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
   readonly decide: Decide;
+  readonly limits: RateLimits;
+  readonly ledger: LedgerPort;
   readonly log: Log;
 }
 
@@ -38,7 +43,7 @@ export function apiRouter(parts: ApiParts): Router {
 /** `POST /api/v1/credentials`. What the caller sent goes on whole, so that every fault in it is refused and recorded. */
 function credentials(parts: ApiParts): RequestHandler {
   return async (req, res) => {
-    const { grantId, clientId, identity, mayIssue } = await grantOf(parts, req);
+    const { grantId, clientId, identity, mayIssue } = await grantOf(parts, req, res);
     const sent = await demandOf(req, res);
     const demand = mayIssue ? sent : { ...sent, fault: scopeMissing() };
     const caller = { ...callerOf(req, res), client: clientId };
@@ -60,7 +65,7 @@ function credentials(parts: ApiParts): RequestHandler {
 function whoami(parts: ApiParts): RequestHandler {
   const { aws } = parts.config;
   return async (req, res) => {
-    const { identity, mayIssue } = await grantOf(parts, req);
+    const { identity, mayIssue } = await grantOf(parts, req, res);
     if (!mayIssue) throw scopeMissing();
     const { tags, trace, sessionName } = await parts.decide(identity);
     const sessionArn = sessionArnOf(aws.roleArn, sessionName);
@@ -82,15 +87,34 @@ function whoami(parts: ApiParts): RequestHandler {
 /** RFC 6750, 2.1: the token's alphabet. The header is the one place where a token counts. */
 const BEARER = /^bearer ([\w.~+/-]+=*)$/i;
 
-async function grantOf(parts: ApiParts, req: Request): Promise<Grant> {
+/**
+ * Who asks, within the limits. An address is counted only where it shows no live token: a whole company may come from
+ * one address, and whoever has a token is counted as a person.
+ */
+async function grantOf(parts: ApiParts, req: Request, res: Response): Promise<Grant> {
   const token = BEARER.exec(req.get("authorization") ?? "")?.[1];
   const grant = token === undefined ? undefined : await parts.authorizationServer.grantOf(token);
-  if (grant === undefined) throw new Refusal("token_invalid", "no live grant behind the access token");
+  if (grant === undefined) {
+    await parts.limits.address("api", networkOf(req));
+    throw new Refusal("token_invalid", "no live grant behind the access token");
+  }
+  try {
+    await parts.limits.account("api", accountOf(grant.identity));
+  } catch (error) {
+    if (error instanceof RateLimited && error.first) await recordLimited(parts.ledger, error, grant, req, res);
+    throw error;
+  }
   return grant;
 }
 
 function scopeMissing(): Refusal {
   return new Refusal("scope_missing", "the access token lacks the scope credentials");
+}
+
+/** Law 5 under a flood: the first refusal of each minute is recorded, the others are counted and logged. */
+async function recordLimited(ledger: LedgerPort, refusal: RateLimited, grant: Grant, req: Request, res: Response) {
+  const who = { ...callerFacts({ ...callerOf(req, res), client: grant.clientId }), ...personFacts(grant.identity) };
+  await recordRefusal(ledger, { type: "credentials.denied", ...who, outcome: "refused", reason: refusal.code });
 }
 
 const MOST_BODY_BYTES = 4096;

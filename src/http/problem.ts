@@ -4,10 +4,7 @@ import type { Log } from "../flow/ports.ts";
 import { MappingRefusal } from "../flow/tags.ts";
 import type { Problem } from "./api-schema.ts";
 import { requestIdOf } from "./guard.ts";
-import { logRefusal, refusalOf } from "./refusals.ts";
-
-/** Seconds after which a part that is down may be back. */
-const RETRY_AFTER = 5;
+import { logRefusal, refusalOf, tellWhenToRetry } from "./refusals.ts";
 
 /** The end of every API request that fails: logs it, and answers with a problem (RFC 9457). */
 export function showProblem(baseUrl: string, log: Log): ErrorRequestHandler {
@@ -22,7 +19,7 @@ export function showProblem(baseUrl: string, log: Log): ErrorRequestHandler {
     const problem = problemOf(refusal, baseUrl, requestIdOf(res));
     if (problem.status === 401 || problem.code === "scope_missing")
       res.set("www-authenticate", challenge(refusal.code, req));
-    if (problem.status === 503) res.set("retry-after", String(RETRY_AFTER));
+    tellWhenToRetry(res, refusal);
     send(res, problem);
   };
 }
@@ -31,6 +28,22 @@ const CHALLENGES: Partial<Record<ReasonCode, string>> = {
   token_invalid: "invalid_token",
   scope_missing: "insufficient_scope",
 };
+
+/** The end of the authorization server's requests that are refused before they reach it, in its own form (RFC 6749, 5.2). */
+export function showOAuthError(log: Log): ErrorRequestHandler {
+  return (error: unknown, req, res, next) => {
+    const refusal = refusalOf(error);
+    logRefusal(log, refusal, req, res);
+    if (res.headersSent) {
+      next(error);
+      return;
+    }
+    const { status, sentence } = reason(refusal.code);
+    tellWhenToRetry(res, refusal);
+    const code = status === 503 ? "temporarily_unavailable" : refusal.code;
+    res.status(status).json({ error: code, error_description: sentence });
+  };
+}
 
 /** The refusal in RFC 9457's form: `type` is an address that explains the code, `detail` what to do. */
 function problemOf(refusal: Refusal, baseUrl: string, requestId: string): Problem {

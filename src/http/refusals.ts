@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from "express";
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
+import { RateLimited } from "../flow/rate-limit.ts";
 import { addressOf, requestIdOf } from "./guard.ts";
 import { noteRefusal } from "./metrics.ts";
 import type { Pages } from "./pages.ts";
@@ -32,6 +33,7 @@ export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
       return;
     }
     const { status } = reason(refusal.code);
+    tellWhenToRetry(res, refusal);
     res
       .status(status)
       .type("html")
@@ -46,6 +48,15 @@ export function refusalOf(error: unknown): Refusal {
     return new Refusal("request_malformed", "the request could not be read", { cause: error });
   }
   return asRefusal(error);
+}
+
+/** Seconds after which a part that is down may be back. */
+const BACK_AFTER = 5;
+
+/** RFC 9110, 10.2.3: when another try is worth it, where that is known. */
+export function tellWhenToRetry(res: Response, refusal: Refusal): void {
+  if (refusal instanceof RateLimited) res.set("retry-after", String(refusal.retryAfterSeconds));
+  else if (reason(refusal.code).status === 503) res.set("retry-after", String(BACK_AFTER));
 }
 
 /** Also counts it. The query is left out of the log: it can hold codes and states. */

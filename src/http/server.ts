@@ -5,6 +5,7 @@ import { Refusal, REASONS, type ReasonCode } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
 import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
+import type { RateLimits } from "../flow/rate-limit.ts";
 import type { MappedTags } from "../flow/tags.ts";
 import { apiRouter } from "./api.ts";
 import { answerApproval, askApproval } from "./approval.ts";
@@ -12,8 +13,10 @@ import type { AuthorizationServer } from "./authorization-server.ts";
 import { numberRequests, securityHeaders } from "./guard.ts";
 import { healthz, readyz } from "./health.ts";
 import { home } from "./home.ts";
+import { limitAddress, limitBeginning } from "./limits.ts";
 import { countRequests, exposeMetrics, type WebMetrics } from "./metrics.ts";
 import { loadPages, TEMPLATES } from "./pages.ts";
+import { showOAuthError } from "./problem.ts";
 import { notFound, showRefusal } from "./refusals.ts";
 import { browserSessions } from "./sessions.ts";
 import { beginSignIn, finishSignIn, providersAsPassport, signOut } from "./sign-in.ts";
@@ -33,6 +36,7 @@ export interface HttpParts {
   readonly documents: { readonly discovery: object; readonly jwks: object };
   /** Sign the session cookie: the first one new ones, all of them old ones. */
   readonly cookieKeys: readonly string[];
+  readonly limits: RateLimits;
   readonly metrics: WebMetrics;
   readonly log: Log;
   /** Epoch milliseconds; left out: the machine's clock. */
@@ -41,7 +45,7 @@ export interface HttpParts {
 
 /** The broker's web side, ready to listen: every route there is, in the order in which they are tried. */
 export function createServer(parts: HttpParts): express.Express {
-  const { config, store, authorizationServer, cookieKeys, now = Date.now } = parts;
+  const { config, store, authorizationServer, cookieKeys, limits, now = Date.now } = parts;
   const { baseUrl, signInMaxAgeSeconds } = config;
   const sessions = { baseUrl, signInMaxAgeSeconds, cookieKeys, now };
   const pages = loadPages();
@@ -54,8 +58,8 @@ export function createServer(parts: HttpParts): express.Express {
 
   // People, by browser.
   app.get("/", session, home(page));
-  app.get("/login/:provider", beginSignIn(page));
-  app.get("/login/:provider/callback", session, finishSignIn(page));
+  app.get("/login/:provider", limitBeginning(limits, "sign_in"), beginSignIn(page));
+  app.get("/login/:provider/callback", limitAddress(limits, "sign_in_callback"), session, finishSignIn(page));
   app.post("/logout", session, signOut(page));
   app.get("/oauth/approve/:uid", session, askApproval(page));
   app.post("/oauth/approve/:uid", session, readForm, answerApproval(page));
@@ -65,6 +69,8 @@ export function createServer(parts: HttpParts): express.Express {
   app.use("/assets", express.static(new URL("assets", TEMPLATES).pathname, ASSET_OPTIONS));
 
   // The command line.
+  app.all("/oauth/auth", limitBeginning(limits, "authorization"));
+  app.all(["/oauth/token", "/oauth/token/revocation"], limitAddress(limits, "token"), showOAuthError(parts.log));
   app.use("/oauth", (req, res) => {
     authorizationServer.handle(req, res);
   });

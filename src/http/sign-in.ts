@@ -5,6 +5,7 @@ import type { Config, ProviderConfig } from "../config/config.ts";
 import { Refusal, asRefusal } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { Caller, LedgerPort, Log } from "../flow/ports.ts";
+import { accountOf, RateLimited, type RateLimits } from "../flow/rate-limit.ts";
 import {
   SignInRefusal,
   callerFacts,
@@ -24,6 +25,7 @@ export interface SignInParts {
   readonly ledger: LedgerPort;
   readonly log: Log;
   readonly passport: Providers;
+  readonly limits: RateLimits;
 }
 
 /** A sign-in may take this long (milliseconds): as long as its state is kept. */
@@ -58,6 +60,7 @@ export function finishSignIn(parts: SignInParts): RequestHandler {
     const caller = callerOf(req, res);
     const browser = signInCookie(req, config.baseUrl);
     const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
+    await requireSeldom(parts, identity, caller);
     await completeSignIn(ledger, identity, caller);
     try {
       await startSession(req, identity);
@@ -68,6 +71,16 @@ export function finishSignIn(parts: SignInParts): RequestHandler {
     }
     res.redirect(303, localPath(next));
   };
+}
+
+/** Law 5 under a flood: the first refusal of each minute is recorded, the others are counted and logged. */
+async function requireSeldom({ limits, ledger }: SignInParts, identity: Identity, caller: Caller): Promise<void> {
+  try {
+    await limits.account("sign_in_callback", accountOf(identity));
+  } catch (error) {
+    if (error instanceof RateLimited && error.first) await recordDeniedSignIn(ledger, error, caller, identity);
+    throw error;
+  }
 }
 
 /** `POST /logout`: ends the browser's session and nothing else; also when the record can't be written just now. */

@@ -27,6 +27,7 @@ export function observedStore(store: KeyValueStore, metrics: Metrics): KeyValueS
     setUnless: (...value) => timed(() => store.setUnless(...value)),
     take: (key) => timed(() => store.take(key)),
     delete: (key) => timed(() => store.delete(key)),
+    count: (...value) => timed(() => store.count(...value)),
     // Asked by probes, not by people.
     ping: () => store.ping(),
   };

@@ -5,9 +5,10 @@ import { Provider, errors, type InteractionResults } from "oidc-provider";
 import { Refusal, reason } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
+import { RateLimited } from "../flow/rate-limit.ts";
 import { adapterFactory, interactionKey, LONGEST_LIFE } from "./adapter.ts";
 import { cookies, fixOrigin, withoutSessionCookie } from "./browser.ts";
-import { renderError, watchFailures, type ErrorPage } from "./failures.ts";
+import { asOAuthError, renderError, watchFailures, type ErrorPage } from "./failures.ts";
 import { Grants, type LiveGrant, type ReusedGrant, type TokenRequest } from "./grants.ts";
 import { CREDENTIALS_SCOPE, policy } from "./policy.ts";
 import { watchRefusedTokens, type OnTokenRefused } from "./refused-tokens.ts";
@@ -26,6 +27,10 @@ export interface AuthorizationServerOptions {
   readonly onGrantReused: (grant: ReusedGrant, request: TokenRequest | undefined) => Promise<void>;
   /** Somebody brought a live code or refresh token and was refused; called once for each such request. */
   readonly onTokenRefused: OnTokenRefused;
+  /** Rejects with RateLimited where that account (the ID token's `sub`) asks for new tokens too often. */
+  readonly limitAccount: (accountId: string) => Promise<void>;
+  /** The first such refusal of each minute, to be recorded. */
+  readonly onAccountLimited: OnTokenRefused;
   /** The HTML that a browser is shown where a request can't be answered; left out: plain text. */
   readonly errorPage?: ErrorPage;
   readonly log: Log;
@@ -135,7 +140,7 @@ function createProvider(options: AuthorizationServerOptions, grants: Grants): Pr
   const signingAlgorithm = signingKeys[0]?.alg === "RS256" ? "RS256" : "ES256";
   const path = new URL(issuer).pathname;
   const provider = new Provider(issuer, {
-    ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds }),
+    ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds, admit: admission(options, grants) }),
     adapter: adapterFactory(store, grants),
     jwks: { keys: [...signingKeys] },
     cookies: cookies(issuer, cookieKeys),
@@ -147,6 +152,20 @@ function createProvider(options: AuthorizationServerOptions, grants: Grants): Pr
   watchFailures(provider, log);
   watchRefusedTokens(provider, grants, options.onTokenRefused, log);
   return provider;
+}
+
+/** Keeps an account within its limit at the token endpoint (its contract: policy.ts). */
+function admission(options: AuthorizationServerOptions, grants: Grants): Parameters<typeof policy>[0]["admit"] {
+  return async (ctx, accountId, grantId) => {
+    try {
+      await options.limitAccount(accountId);
+    } catch (error) {
+      if (!(error instanceof RateLimited)) throw error;
+      const grant = error.first ? await grants.liveGrant(grantId) : undefined;
+      if (grant !== undefined) await options.onAccountLimited(grant, ctx);
+      throw asOAuthError(ctx, error);
+    }
+  };
 }
 
 /** The approval that the address names: `/oauth/approve/UID`. */

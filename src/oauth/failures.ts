@@ -4,6 +4,7 @@ import { errors, type Configuration, type KoaContextWithOIDC, type Provider } fr
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { printable } from "../flow/printable.ts";
+import type { RateLimited } from "../flow/rate-limit.ts";
 
 /** Makes the HTML of a refusal, for a browser. */
 export type ErrorPage = (refusal: Refusal, req: IncomingMessage, res: ServerResponse) => string;
@@ -50,6 +51,15 @@ export function watchFailures(provider: Provider, log: Log): void {
 /** The request's ID is what people are shown and asked for. */
 function placeOf(ctx: KoaContextWithOIDC): Record<string, unknown> {
   return { requestId: ctx.res.getHeader("x-request-id"), route: ctx.oidc.route };
+}
+
+/** The refusal of an account that asks too often, as the authorization server says it, with the time to wait. */
+export function asOAuthError(ctx: KoaContextWithOIDC, refusal: RateLimited): errors.OIDCProviderError {
+  const { status, sentence } = reason(refusal.code);
+  ctx.set("retry-after", String(refusal.retryAfterSeconds));
+  const error = new errors.OIDCProviderError(status, refusal.code);
+  error.error_description = sentence;
+  return error;
 }
 
 /** RFC 6749, 4.1.2.1, has the code; RFC 9110, 15.6.4, the status. */

@@ -23,6 +23,8 @@ export function policy(settings: {
   /** Of the ID tokens. */
   readonly signingAlgorithm: "ES256" | "RS256";
   readonly signInMaxAgeSeconds: number;
+  /** Rejects where that account may have no new tokens now; its refresh token stays good. */
+  readonly admit: (ctx: KoaContextWithOIDC, accountId: string, grantId: string) => Promise<void>;
 }): Configuration {
   return {
     clients: [{ ...COMMAND_LINE, id_token_signed_response_alg: settings.signingAlgorithm }],
@@ -40,7 +42,13 @@ export function policy(settings: {
       const grantId = ctx.oidc.result?.consent?.grantId;
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId);
     },
-    findAccount: (_ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
+    // Asked before a refresh token is used up.
+    async findAccount(ctx, accountId, token) {
+      if (token?.kind === "RefreshToken" && token.grantId !== undefined) {
+        await settings.admit(ctx, accountId, token.grantId);
+      }
+      return { accountId, claims: () => ({ sub: accountId }) };
+    },
 
     issueRefreshToken: () => true,
     rotateRefreshToken: () => true,

@@ -12,7 +12,8 @@ export type OnTokenRefused = (grant: LiveGrant, request: TokenRequest) => Promis
 export function watchRefusedTokens(provider: Provider, grants: Grants, onRefused: OnTokenRefused, log: Log): void {
   provider.use(async (ctx, next) => {
     await next();
-    if (ctx.status < 400 || ctx.status >= 500 || !isTokenRequest(ctx)) return;
+    // Too often (429) is the account's limit, which is recorded once a minute.
+    if (ctx.status < 400 || ctx.status >= 500 || ctx.status === 429 || !isTokenRequest(ctx)) return;
     try {
       const grant = await grantBrought(ctx, provider, grants);
       if (grant !== undefined) await onRefused(grant, ctx);

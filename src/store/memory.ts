@@ -37,6 +37,14 @@ export function memoryStore(now: () => number = Date.now, mostEntries = MOST_ENT
     return true;
   };
 
+  const addOne = (key: string, ttlSeconds: number): { count: number; secondsLeft: number } => {
+    const count = Number(read(key) ?? "0") + 1;
+    if (count === 1) write(key, "0", ttlSeconds);
+    const expires = entries.get(key)?.expires ?? 0;
+    entries.set(key, { value: String(count), expires });
+    return { count, secondsLeft: Math.ceil((expires - now()) / 1000) };
+  };
+
   return {
     get: (key) => attempt(() => read(key)),
     set: (key, value, ttlSeconds) =>
@@ -52,6 +60,7 @@ export function memoryStore(now: () => number = Date.now, mostEntries = MOST_ENT
         return value;
       }),
     delete: (key) => attempt(() => void entries.delete(key)),
+    count: (key, ttlSeconds) => attempt(() => addOne(key, ttlSeconds)),
     ping: () => Promise.resolve(),
   };
 }

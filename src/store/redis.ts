@@ -18,7 +18,14 @@ if redis.call("exists", KEYS[1]) == 1 then return 0 end
 redis.call("set", KEYS[2], ARGV[1], "EX", ARGV[2])
 return 1`;
 
+/** A count must not outlive its time, also where the process that began it is gone. */
+const COUNT = `
+local count = redis.call("incr", KEYS[1])
+if count == 1 then redis.call("expire", KEYS[1], ARGV[1]) end
+return {count, redis.call("ttl", KEYS[1])}`;
+
 interface Client extends Redis {
+  addOne(key: string, ttlSeconds: number): Promise<[count: number, secondsLeft: number]>;
   setUnless(tombstone: string, key: string, value: string, ttlSeconds: number): Promise<0 | 1>;
 }
 
@@ -54,6 +61,11 @@ export function redisStore(url: string, log: Log): KeyValueStore & { close(): Pr
       ask(async (redis) => {
         await redis.del(key);
       }),
+    count: (key, ttlSeconds) =>
+      ask(async (redis) => {
+        const [count, secondsLeft] = await redis.addOne(key, wholeSeconds(ttlSeconds));
+        return { count, secondsLeft: Math.max(1, secondsLeft) };
+      }),
     ping: () =>
       ask(async (redis) => {
         await redis.ping();
@@ -74,8 +86,10 @@ function connect(url: string, log: Log): Client {
     retryStrategy: (attempt) => Math.min(50 * 2 ** attempt, 1000),
     // After a failover the old primary answers so until it is gone.
     reconnectOnError: (error) => error.message.startsWith("READONLY"),
-    scripts: { setUnless: { lua: SET_UNLESS, numberOfKeys: 2 } },
+    scripts: { setUnless: { lua: SET_UNLESS, numberOfKeys: 2 }, addOne: { lua: COUNT, numberOfKeys: 1 } },
   });
+  // One for each command that waits for the connection.
+  client.setMaxListeners(0);
   let lost = false;
   let why: string | undefined;
   client.on("error", (error) => {

@@ -30,6 +30,8 @@ export function sealed(store: KeyValueStore, key: Uint8Array, log: Log): KeyValu
     setUnless: (tombstone, storeKey, value, ttlSeconds) =>
       store.setUnless(tombstone, storeKey, seal(key, storeKey, value), ttlSeconds),
     delete: (storeKey) => store.delete(storeKey),
+    // A number that the store itself must be able to add to.
+    count: (storeKey, ttlSeconds) => store.count(storeKey, ttlSeconds),
     ping: () => store.ping(),
   };
 }

@@ -9,8 +9,10 @@ import { Refusal, type ReasonCode } from "../../src/flow/errors.ts";
 import { Exchanges } from "../../src/flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "../../src/flow/issue.ts";
 import type { StsSession } from "../../src/flow/ports.ts";
+import { rateLimits } from "../../src/flow/rate-limit.ts";
 import { apiRouter, type ApiParts } from "../../src/http/api.ts";
 import { numberRequests, securityHeaders } from "../../src/http/guard.ts";
+import { memoryStore } from "../../src/store/memory.ts";
 import { recordingLog } from "../support/log.ts";
 import { janeOf, recordingLedger, webConfig } from "../support/web.ts";
 
@@ -71,6 +73,8 @@ function api(): express.Express {
     },
     issue: (issueRequest) => issueCredentials(ports, settings, issueRequest),
     decide: (of) => decide(ports, settings, of),
+    limits: rateLimits(memoryStore(), config.rateLimits, () => undefined),
+    ledger,
     log,
     ...over,
   };

@@ -53,6 +53,8 @@ beforeAll(async () => {
       signInMaxAgeSeconds: 43_200,
       onGrantReused: () => Promise.resolve(),
       onTokenRefused: () => Promise.resolve(),
+      limitAccount: () => Promise.resolve(),
+      onAccountLimited: () => Promise.resolve(),
       errorPage: refusalPage(loadPages()),
       log: recordingLog(),
     });

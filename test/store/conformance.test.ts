@@ -84,6 +84,18 @@ describe.each(stores)("%s", (_name, make) => {
     expect(await here.get(key)).toBe(String(added.indexOf(true)));
   });
 
+  it("counts fifty callers at once, each with a number of its own, and begins anew when the time is over", async () => {
+    const [here, there] = make();
+    const [key, brief] = [randomUUID(), randomUUID()];
+    const counts = await Promise.all(Array.from({ length: 50 }, (_, i) => (i % 2 === 0 ? here : there).count(key, 60)));
+    expect(new Set(counts.map(({ count }) => count))).toEqual(new Set(Array.from({ length: 50 }, (_, i) => i + 1)));
+    for (const { secondsLeft } of counts) expect([59, 60]).toContain(secondsLeft);
+    expect((await here.count(brief, 1)).count).toBe(1);
+    expect((await there.count(brief, 600)).count).toBe(2);
+    // Had the second call made it live longer, or every call begun anew, this would never come back to one.
+    await expect.poll(async () => (await here.count(brief, 1)).count, { timeout: 5000 }).toBe(1);
+  });
+
   it("gives the value to exactly one of fifty takers at once", async () => {
     const [here, there] = make();
     const key = randomUUID();

@@ -68,6 +68,8 @@ export async function startAuthorization(
       refused.push(grant);
       return Promise.resolve();
     },
+    limitAccount: () => Promise.resolve(),
+    onAccountLimited: () => Promise.resolve(),
     log,
     ...over,
   });

@@ -9,6 +9,7 @@ import type { AuditEvent } from "../../src/flow/audit-event.ts";
 import { Refusal, type ReasonCode } from "../../src/flow/errors.ts";
 import type { Identity } from "../../src/flow/identity.ts";
 import type { LedgerPort } from "../../src/flow/ports.ts";
+import { rateLimits } from "../../src/flow/rate-limit.ts";
 import { SignInRefusal } from "../../src/flow/sign-in.ts";
 import { compileMapping, mapTags, type TagRules } from "../../src/flow/tags.ts";
 import type { AuthorizationServer, PendingApproval } from "../../src/http/authorization-server.ts";
@@ -71,6 +72,7 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
     issue: () => Promise.reject(new Refusal("internal_error", "not issued here")),
     documents: { discovery: { issuer: `${config.baseUrl}/federation` }, jwks: { keys: [{ kid: "one" }] } },
     cookieKeys: ["a key of the tests"],
+    limits: rateLimits(memoryStore(), config.rateLimits, () => undefined),
     metrics: new Metrics({
       version: "test",
       ledger,
@@ -137,6 +139,7 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
     signInMaxAgeSeconds: 43_200,
     tags: RULES,
     mapping: compiled.mapping,
+    rateLimits: { perAddress: 100_000, perAccount: 100_000, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,
     ...over,
