@@ -1,5 +1,4 @@
-import { createServer as createHttpServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { RequestListener } from "node:http";
 import type { Request, Response } from "express";
 import { federationSigner } from "./aws/federation-token.ts";
 import { issuerDocuments } from "./aws/issuer-documents.ts";
@@ -27,7 +26,7 @@ import { OidcStrategy } from "./idp/strategy.ts";
 import { openKeys } from "./keys/key-file.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { configuredPlace } from "./ledger/place.ts";
-import { closed, listening } from "./listener.ts";
+import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { observedIssue, observedLedger, observedSigner, observedStore, observedSts } from "./metrics/observed.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
@@ -43,6 +42,8 @@ const CLOSING_PATIENCE = 30_000;
 export interface Broker {
   /** Where it listens: the port of `listen`, or the one given where that is 0. */
   readonly port: number;
+  /** `/readyz` says 503 from now on, and every answer ends its connection; whoever comes is still served. */
+  retire(): void;
   /** Takes no new requests, finishes those under way, within 30 seconds, then closes what they used. */
   close(): Promise<void>;
 }
@@ -54,9 +55,13 @@ export interface Broker {
  */
 export async function startBroker(config: Config, log: Log, now: () => number = Date.now): Promise<Broker> {
   const opened = new Opened();
+  const listener = new Listener();
   try {
-    const port = await joinParts(opened, config, log, now);
-    return { port, close: () => opened.close() };
+    const port = await joinParts(opened, listener, config, log, now);
+    const retire = (): void => {
+      listener.retire();
+    };
+    return { port, retire, close: () => opened.close() };
   } catch (error) {
     // What stays open would keep the process alive, deaf to its supervisor.
     await opened.close();
@@ -65,7 +70,13 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
 }
 
 /** Everything joined and listening; returns the port. */
-async function joinParts(opened: Opened, config: Config, log: Log, now: () => number): Promise<number> {
+async function joinParts(
+  opened: Opened,
+  listener: Listener,
+  config: Config,
+  log: Log,
+  now: () => number,
+): Promise<number> {
   const { aws, baseUrl, stateDir } = config;
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
@@ -131,17 +142,18 @@ async function joinParts(opened: Opened, config: Config, log: Log, now: () => nu
     decide: (identity) => decide(ports, settings, identity),
     issue: observedIssue((request) => issueCredentials(ports, settings, request), metrics),
     documents,
+    isStopping: () => listener.retired,
     cookieKeys: keys.cookieKeys,
     limits,
     metrics,
     log,
     now,
   });
-  const server = createHttpServer(app);
-  await listening(server, config.listen);
-  opened.add(() => closed(server, CLOSING_PATIENCE));
+  // Express is a request listener, as Node's types have it, though its own say "any".
+  const port = await listener.listen(config.listen, app as RequestListener);
+  opened.add(() => listener.close(CLOSING_PATIENCE));
   await ledger.append({ type: "config.changed", mappingVersion: settings.mapping.version, actor: "start" });
-  return (server.address() as AddressInfo).port;
+  return port;
 }
 
 async function recordReuse(ledger: LedgerPort, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {

@@ -27,6 +27,8 @@ export interface Config {
   /** Rules with their `allowed` files read: the source of `mapping`, and what `template` reads keys from. */
   readonly tags: TagRules;
   readonly mapping: Mapping;
+  /** Between the word to stop and the end of listening. */
+  readonly stopDelaySeconds: number;
   readonly rateLimits: RateLimitSettings;
   /** Resolved; undefined: the in-memory store (development only). */
   readonly redisUrl: string | undefined;

@@ -92,10 +92,16 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
     signInMaxAgeSeconds: seconds(whole.signInMaxAge),
     tags: rules,
     mapping,
+    stopDelaySeconds: whole.stopDelay === undefined ? defaultStopDelay(whole.environment) : seconds(whole.stopDelay),
     rateLimits: whole.rateLimits,
     redisUrl,
     ledgerUrl,
   };
+}
+
+/** In development nobody stands in front who would have to notice. */
+function defaultStopDelay(environment: Config["environment"]): number {
+  return environment === "production" ? 5 : 0;
 }
 
 function readFile(file: string): string {

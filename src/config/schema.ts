@@ -176,6 +176,10 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .meta({ description: "The broker's own roles." }),
+  stopDelay: duration.optional().meta({
+    description:
+      "How long a broker that is told to stop still serves, with /readyz at 503. Left out: 5s in production.",
+  }),
   rateLimits: z
     .strictObject({
       perAddress: z.int().min(10).max(1_000_000).default(2000).meta({

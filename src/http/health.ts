@@ -5,6 +5,8 @@ export interface HealthParts {
   readonly store: Pick<KeyValueStore, "ping">;
   readonly ledger: { state(): Promise<{ writable: boolean }> };
   readonly documents: { readonly jwks: object };
+  /** Told to stop: still serves, and wants nobody new. */
+  readonly isStopping: () => boolean;
 }
 
 /** `/healthz`: the process answers, whatever its neighbors do. */
@@ -13,8 +15,12 @@ export const healthz: RequestHandler = (_req, res) => {
 };
 
 /** `/readyz`: 200 where credentials could be issued as far as this broker can tell, otherwise 503. Says which part, not why. */
-export function readyz({ store, ledger, documents }: HealthParts): RequestHandler {
+export function readyz({ store, ledger, documents, isStopping }: HealthParts): RequestHandler {
   return async (_req, res) => {
+    if (isStopping()) {
+      res.status(503).json({ status: "stopping" });
+      return;
+    }
     const [storeOk, ledgerOk] = await Promise.all([
       holds(store.ping().then(() => true)),
       holds(ledger.state().then(({ writable }) => writable)),

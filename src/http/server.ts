@@ -34,6 +34,8 @@ export interface HttpParts {
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
   /** What AWS reads at `BASE/federation`. */
   readonly documents: { readonly discovery: object; readonly jwks: object };
+  /** Told to stop: still serves, and wants nobody new. */
+  readonly isStopping: () => boolean;
   /** Sign the session cookie: the first one new ones, all of them old ones. */
   readonly cookieKeys: readonly string[];
   readonly limits: RateLimits;

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { startBroker } from "../app.ts";
 import { ConfigError } from "../config/config-error.ts";
@@ -20,7 +21,10 @@ export async function serve(options: { config: string }, io: OperatorIo, stop: A
     const broker = await startBroker(config, log);
     log.info({ url: config.baseUrl, host: config.listen.host, port: broker.port }, "listening");
     await aborted(stop);
-    log.info({}, "stopping");
+    log.info({ seconds: config.stopDelaySeconds }, "stopping");
+    // Whoever sends people here learns it from /readyz, and sends them elsewhere before the address is gone.
+    broker.retire();
+    await delay(config.stopDelaySeconds * 1000);
     return await within(broker.close(), STOP_LIMIT, () => {
       log.error({}, "stopped with requests still open");
     });

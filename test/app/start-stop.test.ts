@@ -1,10 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createServer as createHttpServer } from "node:http";
 import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
-import { closed, listening } from "../../src/listener.ts";
+import { Listener } from "../../src/listener.ts";
 import { configFolder, productionConfig, productionEnv } from "../support/config-file.ts";
 
 const BROKER = fileURLToPath(new URL("../../src/broker.ts", import.meta.url));
@@ -37,23 +36,39 @@ test("a broker that can't have its address ends by itself, with the reason", { t
 
 describe("a server that closes", () => {
   test("cuts off who never ends a request", async () => {
-    const server = createHttpServer((_, response) => response.end("done"));
-    await listening(server, ANYWHERE);
-    const client = connect(portOf(server), "127.0.0.1");
-    client.write("GET / HTTP/1.1\r\nHost: here\r\n");
-    await once(server, "connection");
+    const listener = new Listener();
+    const port = await listener.listen(ANYWHERE, (_, response) => response.end("done"));
+    const client = connect(port, "127.0.0.1");
+    client.write("GET / HTTP/1.1\r\nHost: here\r\n\r\nGET / HTTP/1.1\r\nHost: here\r\n");
+    await once(client, "data");
     const cut = once(client, "close");
     client.resume().on("error", () => undefined);
-    await closed(server, 200);
+    await listener.close(200);
     await cut;
   });
 
   test("first lets those under way have their answers", async () => {
-    const server = createHttpServer((_, response) => void setTimeout(() => response.end("done"), 100));
-    await listening(server, ANYWHERE);
-    const answer = fetch(`http://127.0.0.1:${portOf(server)}`);
-    await once(server, "request");
-    await closed(server, 10_000);
+    const listener = new Listener();
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const port = await listener.listen(ANYWHERE, (_, response) => {
+      resolve(undefined);
+      setTimeout(() => response.end("done"), 100);
+    });
+    const answer = fetch(`http://127.0.0.1:${port}`);
+    await promise;
+    await listener.close(10_000);
     expect(await (await answer).text()).toBe("done");
+  });
+
+  test("does not wait for who has said nothing, nor for who said all", async () => {
+    const listener = new Listener();
+    const port = await listener.listen(ANYWHERE, (_, response) => response.end("done"));
+    const [silent, served] = [connect(port, "127.0.0.1"), connect(port, "127.0.0.1")];
+    served.write("GET / HTTP/1.1\r\nHost: here\r\n\r\n");
+    await Promise.all([once(silent, "connect"), once(served, "data")]);
+    const cut = Promise.all([once(silent, "close"), once(served, "close")]);
+    silent.resume();
+    await listener.close(60_000);
+    await cut;
   });
 });

@@ -46,6 +46,7 @@ describe("a configuration without fault", () => {
         },
       ],
       signInMaxAgeSeconds: 12 * 3600,
+      stopDelaySeconds: 5,
       rateLimits: { perAddress: 2000, perAccount: 600, signInsUnderWay: 100_000 },
       redisUrl: productionEnv.REDIS_URL,
       ledgerUrl: undefined,

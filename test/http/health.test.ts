@@ -44,6 +44,13 @@ describe("/readyz", () => {
   });
 });
 
+it("/readyz says that the broker is about to stop, and asks nobody else", async () => {
+  web = await startWeb({ parts: { isStopping: () => true, store: { ...memoryStore(), ping: down } } });
+  const answer = await fetch(`${web.url}/readyz`);
+  expect([answer.status, await answer.json()]).toEqual([503, { status: "stopping" }]);
+  expect((await fetch(`${web.url}/healthz`)).status).toBe(200);
+});
+
 describe("the federation's documents", () => {
   it("are JSON for AWS, at the issuer's address", async () => {
     web = await startWeb();

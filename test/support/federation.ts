@@ -52,6 +52,7 @@ export function acmeConfig(baseUrl: string, change: { aws?: Partial<Config["aws"
     signInMaxAgeSeconds: 43_200,
     tags,
     mapping: compiled.mapping,
+    stopDelaySeconds: 0,
     rateLimits: { perAddress: 2000, perAccount: 600, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,

@@ -71,6 +71,7 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
     },
     issue: () => Promise.reject(new Refusal("internal_error", "not issued here")),
     documents: { discovery: { issuer: `${config.baseUrl}/federation` }, jwks: { keys: [{ kid: "one" }] } },
+    isStopping: () => false,
     cookieKeys: ["a key of the tests"],
     limits: rateLimits(memoryStore(), config.rateLimits, () => undefined),
     metrics: new Metrics({
@@ -139,6 +140,7 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
     signInMaxAgeSeconds: 43_200,
     tags: RULES,
     mapping: compiled.mapping,
+    stopDelaySeconds: 0,
     rateLimits: { perAddress: 100_000, perAccount: 100_000, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,

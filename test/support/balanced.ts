@@ -1,0 +1,134 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFile, writeFile } from "node:fs/promises";
+import { Agent, createServer, request, type IncomingMessage, type ServerResponse } from "node:http";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { parse, stringify } from "yaml";
+
+const BROKER = fileURLToPath(new URL("../../src/broker.ts", import.meta.url));
+
+/** A broker in a process of its own. */
+export interface BrokerProcess {
+  readonly port: number;
+  /** SIGTERM; resolves with the exit code. */
+  stop(): Promise<number | null>;
+}
+
+/** `rolecall-broker serve`, once it listens. */
+export async function serveBroker(configFile: string): Promise<BrokerProcess> {
+  const child = spawn(process.execPath, [BROKER, "serve", "--config", configFile], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  // A test run that is interrupted leaves no broker behind.
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
+  const exited = once(child, "exit") as Promise<[number | null]>;
+  const port = await portOf(child);
+  return {
+    port,
+    async stop() {
+      child.kill("SIGTERM");
+      const [code] = await exited;
+      process.off("exit", kill);
+      return code;
+    },
+  };
+}
+
+async function portOf(child: ChildProcess): Promise<number> {
+  if (child.stdout === null) throw new Error("no output");
+  for await (const line of createInterface({ input: child.stdout })) {
+    const { msg, port } = JSON.parse(line) as { msg: string; port?: number };
+    if (msg === "listening" && port !== undefined) {
+      child.stdout.resume();
+      return port;
+    }
+  }
+  throw new Error("the broker did not start");
+}
+
+/** The configuration in `file` with `changes`, beside it, for a broker on any free port; returns its path. */
+export async function configBeside(file: string, name: string, changes: object): Promise<string> {
+  const config = parse(await readFile(file, "utf8")) as object;
+  const path = join(dirname(file), name);
+  await writeFile(path, stringify({ ...config, listen: "127.0.0.1:0", ...changes }));
+  return path;
+}
+
+/** How often the balancer asks each broker whether it wants requests (milliseconds). */
+const CHECK_INTERVAL = 50;
+
+/**
+ * What stands in front of several brokers: hands each request to the next one that says it is ready, over connections
+ * that it keeps, and tries nothing a second time.
+ */
+export class Balancer {
+  readonly #backends = new Map<BrokerProcess, { agent: Agent; ready: boolean }>();
+  readonly #server = createServer((req, res) => {
+    this.#pass(req, res);
+  });
+  #turn = 0;
+  #closed = false;
+
+  async listen(port: number): Promise<void> {
+    this.#server.listen(port, "127.0.0.1");
+    await once(this.#server, "listening");
+  }
+
+  /** Resolves when `broker` gets requests. */
+  async add(broker: BrokerProcess): Promise<void> {
+    const backend = { agent: new Agent({ keepAlive: true }), ready: false };
+    this.#backends.set(broker, backend);
+    await this.#check(broker, backend);
+    void this.#watch(broker, backend);
+  }
+
+  remove(broker: BrokerProcess): void {
+    this.#backends.get(broker)?.agent.destroy();
+    this.#backends.delete(broker);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await once(this.#server, "close");
+    for (const broker of [...this.#backends.keys()]) this.remove(broker);
+  }
+
+  async #watch(broker: BrokerProcess, backend: { ready: boolean }): Promise<void> {
+    while (!this.#closed && this.#backends.has(broker)) {
+      await delay(CHECK_INTERVAL);
+      await this.#check(broker, backend);
+    }
+  }
+
+  async #check({ port }: BrokerProcess, backend: { ready: boolean }): Promise<void> {
+    backend.ready = await fetch(`http://127.0.0.1:${port}/readyz`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  }
+
+  #pass(req: IncomingMessage, res: ServerResponse): void {
+    const ready = [...this.#backends].filter(([, backend]) => backend.ready);
+    const [broker, backend] = ready[this.#turn++ % ready.length] ?? [];
+    if (broker === undefined || backend === undefined) {
+      res.writeHead(503).end("no broker is ready");
+      return;
+    }
+    const { method, url: path, headers } = req;
+    const onward = request({ host: "127.0.0.1", port: broker.port, agent: backend.agent, method, path, headers });
+    onward.on("response", (answer) => {
+      res.writeHead(answer.statusCode ?? 502, answer.rawHeaders);
+      answer.pipe(res);
+    });
+    onward.on("error", (error) => {
+      res.writeHead(502).end(error.message);
+    });
+    req.pipe(onward);
+  }
+}
