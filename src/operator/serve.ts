@@ -7,8 +7,8 @@ import { Refusal } from "../flow/errors.ts";
 import { KeyFileError } from "../keys/key-file.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 
-/** Open requests get so long to finish when the broker is told to stop (milliseconds): longer than any issue takes. */
-const STOP_LIMIT = 30_000;
+/** The end of a broker that is told to stop (milliseconds): longer than it waits for open requests by itself. */
+const STOP_LIMIT = 35_000;
 
 /**
  * `rolecall-broker serve`: runs until `stop` is aborted, then finishes what is under way. Resolves with 0 after a clean
