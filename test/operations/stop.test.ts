@@ -114,16 +114,19 @@ it("two brokers are restarted one after the other under load, and no request fai
   };
   const load = ["/api/v1/credentials", "/api/v1/credentials", "/api/v1/whoami", "/"].map(client);
 
-  for (const index of [0, 1]) {
-    const old = site.brokers[index];
-    if (!old) throw new Error("no broker");
-    expect(await old.stop()).toBe(0);
-    site.balancer.remove(old);
-    const fresh = await site.start();
-    site.brokers[index] = fresh;
-    await site.balancer.add(fresh);
+  try {
+    for (const index of [0, 1]) {
+      const old = site.brokers[index];
+      if (!old) throw new Error("no broker");
+      expect(await old.stop()).toBe(0);
+      site.balancer.remove(old);
+      const fresh = await site.start();
+      site.brokers[index] = fresh;
+      await site.balancer.add(fresh);
+    }
+  } finally {
+    running = false;
   }
-  running = false;
   await Promise.all(load);
 
   const paths = ["/", "/api/v1/credentials", "/api/v1/whoami"];
