@@ -6,13 +6,12 @@ import { keySigner } from "./aws/signer.ts";
 import { stsClient } from "./aws/sts.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
-import type { ReasonCode } from "./flow/errors.ts";
 import { Exchanges } from "./flow/exchange.ts";
+import { recordRefusedToken, recordReuse, recordRevocation } from "./flow/grant-record.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
 import type { Identity } from "./flow/identity.ts";
-import type { Caller, LedgerPort, Log } from "./flow/ports.ts";
+import type { Caller, Log } from "./flow/ports.ts";
 import { rateLimits } from "./flow/rate-limit.ts";
-import { callerFacts, personFacts, recordRefusal } from "./flow/sign-in.ts";
 import { claimsRead } from "./flow/tags.ts";
 import { callerOf } from "./http/guard.ts";
 import { loadPages } from "./http/pages.ts";
@@ -30,7 +29,7 @@ import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { observedIssue, observedLedger, observedSigner, observedStore, observedSts } from "./metrics/observed.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
-import type { LiveGrant, ReusedGrant, TokenRequest } from "./oauth/grants.ts";
+import type { TokenRequest } from "./oauth/grants.ts";
 import { Opened } from "./opened.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
@@ -156,46 +155,9 @@ async function joinParts(
   return port;
 }
 
-async function recordReuse(ledger: LedgerPort, { clientId, identity }: ReusedGrant, caller?: Caller): Promise<void> {
-  await recordRefusal(ledger, {
-    type: "grant.reused",
-    ...(caller && callerFacts(caller)),
-    client: clientId,
-    ...(identity && personFacts(identity)),
-    outcome: "refused",
-    reason: "grant_reused",
-  });
-}
-
-async function recordRefusedToken(
-  ledger: LedgerPort,
-  { clientId, identity }: LiveGrant,
-  caller: Caller,
-  reason: ReasonCode,
-): Promise<void> {
-  await recordRefusal(ledger, {
-    type: "credentials.denied",
-    ...callerFacts({ ...caller, client: clientId }),
-    ...personFacts(identity),
-    outcome: "refused",
-    reason,
-  });
-}
-
 /** Express's own objects, since that is where the authorization server is mounted. */
 function callerIn({ req, res }: TokenRequest): Caller {
   return callerOf(req as Request, res as Response);
-}
-
-/** The provider has ended a sign-in. Rejects where that can't be recorded. */
-async function recordRevocation(ledger: LedgerPort, identity: Identity): Promise<void> {
-  await ledger.append({
-    type: "session.revoked",
-    ...personFacts(identity),
-    outcome: "success",
-    reason: "sign_in_revoked",
-    actor: identity.provider,
-  });
 }
 
 function issueSettings({ aws, mapping, providers, baseUrl, signInMaxAgeSeconds }: Config): IssueSettings {
