@@ -102,11 +102,18 @@ async function withLedger<T>(
     code = 1;
     return await work(db, input);
   } catch (error) {
-    await io.err(`error: ${error instanceof Error ? error.message : "unknown fault"}\n`);
+    await io.err(complaint(error));
     return code;
   } finally {
     await db?.destroy();
   }
+}
+
+/** A file that isn't there is told in words, with where the name came from; everything else in its own. */
+function complaint(error: unknown): string {
+  if (!(error instanceof Error)) return "error: unknown fault\n";
+  if (!("code" in error && error.code === "ENOENT" && "path" in error)) return `error: ${error.message}\n`;
+  return `error: there is no file ${String(error.path)}\nhint: the ledger and its keys lie in stateDir, of the configuration that --config names\n`;
 }
 
 async function readVerifier(key: AuditVerifyOptions["checkpointPublicKey"]): Promise<CheckpointVerifier | undefined> {

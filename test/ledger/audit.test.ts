@@ -70,8 +70,12 @@ describe("rolecall-broker audit, beside a running broker", () => {
   });
 
   it.each([
-    ["no ledger", { ledger: { file: "/nowhere/ledger.db" } }, /ENOENT/],
-    ["no checkpoint file", { checkpointFiles: ["/nowhere/note"] }, /ENOENT/],
+    [
+      "no ledger",
+      { ledger: { file: "/nowhere/ledger.db" } },
+      /there is no file \/nowhere\/ledger\.db\nhint: .*stateDir/,
+    ],
+    ["no checkpoint file", { checkpointFiles: ["/nowhere/note"] }, /there is no file \/nowhere\/note/],
     ["a key that is none", { checkpointPublicKey: "hello" }, /verifier key/],
   ])("verify: 2 where there is %s", async (_, wrong, message) => {
     const io = recordingIo();
