@@ -56,7 +56,7 @@ test.for(["verify", "export", "tail"])("audit %s says what is missing where no b
   await copyFile(join(EXAMPLES, "cost-centres.csv"), join(folder, "cost-centres.csv"));
   const run = await broker("audit", command, "--config", config);
   expect(run).toMatchObject({ code: 2, stdout: "" });
-  expect(run.stderr).toMatch(/^error: ENOENT: .*ledger\.db'\n$/);
+  expect(run.stderr).toMatch(/^error: there is no file .*ledger\.db\nhint: .*stateDir/);
   await rm(folder, { recursive: true });
 });
 
