@@ -1,3 +1,5 @@
+import type { ConfigSource } from "./config.ts";
+
 /** One fault of rolecall.yaml: the field's path, as in `providers[0].issuer` ("" is the whole file), and what would be right. */
 export interface ConfigFault {
   readonly path: string;
@@ -9,10 +11,12 @@ export interface ConfigFault {
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
   readonly faults: readonly ConfigFault[];
+  readonly source: ConfigSource;
 
-  constructor(faults: readonly ConfigFault[]) {
+  constructor(faults: readonly ConfigFault[], source: ConfigSource) {
     super(faults.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("\n"));
     this.faults = faults;
+    this.source = source;
   }
 }
 

@@ -1,6 +1,21 @@
 import type { RateLimitSettings } from "../flow/rate-limit.ts";
 import type { Mapping, TagRules } from "../flow/tags.ts";
 
+/** What a configuration was read from. */
+export interface ConfigSource {
+  /** SHA-256 of the file's bytes, hex, as `sha256sum` prints it; undefined: it could not be read. */
+  readonly sha256: string | undefined;
+  /** Absolute: the file itself, then the `allowed` files that it names. */
+  readonly files: readonly string[];
+}
+
+/** One way to a role of the broker's own: a claim of a provider, and the values that give it. */
+interface AccessRule {
+  readonly provider: string;
+  readonly claim: string;
+  readonly match: readonly string[];
+}
+
 /** The configuration as the rest of the program reads it: checked whole, references resolved, durations in seconds. */
 export interface Config {
   readonly environment: "production" | "development";
@@ -27,6 +42,8 @@ export interface Config {
   /** Rules with their `allowed` files read: the source of `mapping`, and what `template` reads keys from. */
   readonly tags: TagRules;
   readonly mapping: Mapping;
+  /** Who has which of the broker's own roles. */
+  readonly access: Readonly<Record<"auditor" | "admin" | "finance", readonly AccessRule[]>>;
   /** Between the word to stop and the end of listening. */
   readonly stopDelaySeconds: number;
   readonly rateLimits: RateLimitSettings;
@@ -34,6 +51,7 @@ export interface Config {
   readonly redisUrl: string | undefined;
   /** Resolved, a PostgreSQL URL; undefined: SQLite in `stateDir`. */
   readonly ledgerUrl: string | undefined;
+  readonly source: ConfigSource;
 }
 
 export interface ProviderConfig {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { compileMapping, type TagRules } from "../flow/tags.ts";
@@ -65,10 +66,12 @@ function secretReader(from: Surroundings, add: AddFault): ReadSecret {
 }
 
 function load(file: string, secretsFrom: ((folder: string, add: AddFault) => ReadSecret) | undefined): Config {
-  const document = readDocument(readFile(file));
-  if ("faults" in document) throw new ConfigError(document.faults);
+  const { text, sha256 } = readFile(file);
+  const document = readDocument(text);
+  if ("faults" in document) throw new ConfigError(document.faults, { sha256, files: [resolve(file)] });
   const folder = dirname(resolve(file));
   const { faults, readable, file: whole } = readShape(document.value);
+  const source = { sha256, files: [resolve(file), ...allowedFiles(readable.tags, folder)] };
   const add: AddFault = (path, message) => void faults.push({ path, message });
   faults.push(...checkRules(readable));
 
@@ -80,7 +83,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
   if (ledgerUrl) checkLedgerUrl(ledgerUrl, readable.environment, add);
   const { rules, mapping } = readTags(readable.tags, folder, faults);
 
-  if (faults.length > 0 || !whole || !mapping) throw new ConfigError(faults);
+  if (faults.length > 0 || !whole || !mapping) throw new ConfigError(faults, source);
   return {
     environment: whole.environment,
     baseUrl: whole.baseUrl,
@@ -92,10 +95,12 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
     signInMaxAgeSeconds: seconds(whole.signInMaxAge),
     tags: rules,
     mapping,
+    access: whole.access,
     stopDelaySeconds: whole.stopDelay === undefined ? defaultStopDelay(whole.environment) : seconds(whole.stopDelay),
     rateLimits: whole.rateLimits,
     redisUrl,
     ledgerUrl,
+    source,
   };
 }
 
@@ -104,12 +109,20 @@ function defaultStopDelay(environment: Config["environment"]): number {
   return environment === "production" ? 5 : 0;
 }
 
-function readFile(file: string): string {
+/** Text and digest from one read, so that the digest is of what was taken. */
+function readFile(file: string): { text: string; sha256: string } {
   try {
-    return readFileSync(file, "utf8");
+    const bytes = readFileSync(file);
+    return { text: bytes.toString("utf8"), sha256: createHash("sha256").update(bytes).digest("hex") };
   } catch (error) {
-    throw new ConfigError([{ path: "", message: `can't be read (${errorCode(error)}): name it with --config` }]);
+    const faults = [{ path: "", message: `can't be read (${errorCode(error)}): name it with --config` }];
+    throw new ConfigError(faults, { sha256: undefined, files: [resolve(file)] });
   }
+}
+
+function allowedFiles(tags: Readable["tags"], folder: string): string[] {
+  const lists = Object.values(tags).map((rule) => rule?.allowed);
+  return lists.flatMap((list) => (list === undefined || Array.isArray(list) ? [] : [resolve(folder, list.file)]));
 }
 
 function awsOf(aws: ConfigFile["aws"]): Config["aws"] {

@@ -80,7 +80,7 @@ export interface AuditEvent {
   readonly reason?: ReasonCode;
   /** Who did it, where that is not the subject. */
   readonly actor?: string;
-  /** Digest of the configuration's reloadable part (`config.changed`). */
+  /** SHA-256 of the configuration file's bytes, hex (`config.changed`). */
   readonly configSha256?: string;
   /** Salted digest of whose the name is (`identity.bound`): the ledger's to give, as the salt lies with the name. */
   readonly owner?: string;

@@ -140,7 +140,7 @@ describe("secrets", () => {
     )
     .map(([head, tail]) => `${head}qzxj${tail}jxzq`);
   const nowhere = (found: ConfigFault[], of: string): void => {
-    const said = JSON.stringify(found) + new ConfigError(found).message;
+    const said = JSON.stringify(found) + new ConfigError(found, { sha256: undefined, files: [] }).message;
     expect(said).not.toContain("qzxj");
     expect(said).not.toContain(of);
   };

@@ -56,6 +56,8 @@ export function acmeConfig(baseUrl: string, change: { aws?: Partial<Config["aws"
     rateLimits: { perAddress: 2000, perAccount: 600, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,
+    access: { auditor: [], admin: [], finance: [] },
+    source: { sha256: undefined, files: [] },
   };
 }
 

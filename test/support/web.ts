@@ -80,6 +80,7 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
       store: memoryStore(),
       keys: [],
       mappingVersion: () => config.mapping.version,
+      configInForce: () => true,
       now: Date.now,
     }),
     log,
@@ -144,6 +145,8 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
     rateLimits: { perAddress: 100_000, perAccount: 100_000, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,
+    access: { auditor: [], admin: [], finance: [] },
+    source: { sha256: undefined, files: [] },
     ...over,
   };
 }
