@@ -12,7 +12,7 @@ import { decide, issueCredentials, type IssuePorts, type IssueSettings } from ".
 import type { Identity } from "./flow/identity.ts";
 import type { Caller, Log } from "./flow/ports.ts";
 import { rateLimits } from "./flow/rate-limit.ts";
-import { claimsRead } from "./flow/tags.ts";
+import { claimsRead, type Mapping } from "./flow/tags.ts";
 import { callerOf } from "./http/guard.ts";
 import { loadPages } from "./http/pages.ts";
 import { refusalPage } from "./http/refusals.ts";
@@ -30,6 +30,7 @@ import { Metrics } from "./metrics/metrics.ts";
 import { observedIssue, observedLedger, observedSigner, observedStore, observedSts } from "./metrics/observed.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { TokenRequest } from "./oauth/grants.ts";
+import { configChanged, ConfigInForce, type ReloadOutcome } from "./config-in-force.ts";
 import { Opened } from "./opened.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
@@ -41,6 +42,8 @@ const CLOSING_PATIENCE = 30_000;
 export interface Broker {
   /** Where it listens: the port of `listen`, or the one given where that is 0. */
   readonly port: number;
+  /** Puts the tags and access of what `load` returns in force, as {@link ConfigInForce.reload} does. */
+  reload(load: () => Config): Promise<ReloadOutcome>;
   /** `/readyz` says 503 from now on, and every answer ends its connection; whoever comes is still served. */
   retire(): void;
   /** Takes no new requests, finishes those under way, within 30 seconds, then closes what they used. */
@@ -56,11 +59,11 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
   const opened = new Opened();
   const listener = new Listener();
   try {
-    const port = await joinParts(opened, listener, config, log, now);
+    const { port, reload } = await joinParts(opened, listener, config, log, now);
     const retire = (): void => {
       listener.retire();
     };
-    return { port, retire, close: () => opened.close() };
+    return { port, reload, retire, close: () => opened.close() };
   } catch (error) {
     // What stays open would keep the process alive, deaf to its supervisor.
     await opened.close();
@@ -68,14 +71,14 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
   }
 }
 
-/** Everything joined and listening; returns the port. */
+/** Everything joined and listening. */
 async function joinParts(
   opened: Opened,
   listener: Listener,
   config: Config,
   log: Log,
   now: () => number,
-): Promise<number> {
+): Promise<Pick<Broker, "port" | "reload">> {
   const { aws, baseUrl, stateDir } = config;
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
@@ -85,13 +88,17 @@ async function joinParts(
   const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
   if (redis) opened.add(() => redis.close());
   const bareStore = redis ?? memoryStore(now);
-  const settings = issueSettings(config);
+  const inForce = new ConfigInForce(config);
+  // Asked once an issue, so that each ends with the rules that it began with.
+  const fixed = fixedSettings(config);
+  const settings = (): IssueSettings => ({ ...fixed, mapping: inForce.mapping });
   const metrics = new Metrics({
     version: VERSION,
     ledger: record,
     store: bareStore,
     keys: keys.federation,
-    mappingVersion: () => settings.mapping.version,
+    mappingVersion: () => inForce.mapping.version,
+    configInForce: () => inForce.upToDate,
     now,
   });
   const ledger = observedLedger(record, metrics);
@@ -100,13 +107,13 @@ async function joinParts(
     metrics.rateLimited(limit);
   });
 
-  const connections = providerConnections(config, now);
+  const connections = providerConnections(config, () => inForce.mapping, now);
   const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
   const onRevoked = (identity: Identity): Promise<void> => recordRevocation(ledger, identity);
   const refreshClaims = claimsRefresher({ connections, grants, onRevoked, now });
   const states = loginStates(store, now);
 
-  const documents = issuerDocuments(settings.issuer, keys.federation.map(keySigner));
+  const documents = issuerDocuments(fixed.issuer, keys.federation.map(keySigner));
   const signer = keySigner(keys.federation[0]);
   const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
   opened.add(sts.close);
@@ -138,8 +145,8 @@ async function joinParts(
     ledger: { ...ledger, state: () => record.state() },
     strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
     authorizationServer,
-    decide: (identity) => decide(ports, settings, identity),
-    issue: observedIssue((request) => issueCredentials(ports, settings, request), metrics),
+    decide: (identity) => decide(ports, settings(), identity),
+    issue: observedIssue((request) => issueCredentials(ports, settings(), request), metrics),
     documents,
     isStopping: () => listener.retired,
     cookieKeys: keys.cookieKeys,
@@ -151,8 +158,8 @@ async function joinParts(
   // Express is a request listener, as Node's types have it, though its own say "any".
   const port = await listener.listen(config.listen, app as RequestListener);
   opened.add(() => listener.close(CLOSING_PATIENCE));
-  await ledger.append({ type: "config.changed", mappingVersion: settings.mapping.version, actor: "start" });
-  return port;
+  await ledger.append(configChanged(config, "start"));
+  return { port, reload: (load) => inForce.reload(load, { ledger, log }) };
 }
 
 /** Express's own objects, since that is where the authorization server is mounted. */
@@ -160,9 +167,9 @@ function callerIn({ req, res }: TokenRequest): Caller {
   return callerOf(req as Request, res as Response);
 }
 
-function issueSettings({ aws, mapping, providers, baseUrl, signInMaxAgeSeconds }: Config): IssueSettings {
+/** What only a restart changes. */
+function fixedSettings({ aws, providers, baseUrl, signInMaxAgeSeconds }: Config): Omit<IssueSettings, "mapping"> {
   return {
-    mapping,
     issuer: `${baseUrl}/federation`,
     audience: aws.audience,
     roleArn: aws.roleArn,
@@ -174,11 +181,15 @@ function issueSettings({ aws, mapping, providers, baseUrl, signInMaxAgeSeconds }
 }
 
 /** Each provider with a client of it, for sign-ins and for asking it again. */
-function providerConnections(config: Config, now: () => number): (Connection & { client: OidcClient })[] {
-  const { providers, mapping, baseUrl, environment } = config;
+function providerConnections(
+  config: Config,
+  mapping: () => Mapping,
+  now: () => number,
+): (Connection & { client: OidcClient })[] {
+  const { providers, baseUrl, environment } = config;
   return providers.map((provider) => {
     const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
     const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });
-    return { provider, client, paths: () => claimsRead(mapping, provider.id) };
+    return { provider, client, paths: () => claimsRead(mapping(), provider.id) };
   });
 }

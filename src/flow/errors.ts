@@ -318,6 +318,11 @@ export const REASONS = {
     remedy: LATER,
   },
   store_unavailable: { status: 503, sentence: "Sign-ins could not be read or kept just now.", remedy: LATER },
+  config_invalid: {
+    status: 500,
+    sentence: "A changed configuration has faults and was not taken; what was in force before stays so.",
+    remedy: "Correct what the broker's log and `rolecall-broker check` name.",
+  },
   outcome_unknown: {
     status: 500,
     sentence: "The broker stopped before the outcome of this request was recorded; nothing was handed out.",

@@ -14,6 +14,8 @@ export interface MetricSources {
   readonly keys: readonly { readonly kid: string; readonly createdAt: Date }[];
   /** Of the mapping that is in force. */
   readonly mappingVersion: () => string;
+  /** True while the configuration's tags and access are in force as the files say. */
+  readonly configInForce: () => boolean;
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
@@ -98,6 +100,14 @@ export class Metrics {
     this.#gauge("rolecall_mapping_info", "Always 1: digest of the tag rules in force", ["version"], (gauge) => {
       gauge.set({ version: sources.mappingVersion() }, 1);
     });
+    this.#gauge(
+      "rolecall_config_last_reload_successful",
+      "0 where a changed configuration was not taken",
+      [],
+      (gauge) => {
+        gauge.set(sources.configInForce() ? 1 : 0);
+      },
+    );
   }
 
   /** In the text format that Prometheus scrapes. */

@@ -113,6 +113,7 @@ it("tells the values that only a default gave from those of claims", async () =>
     store: { ping: () => Promise.resolve() },
     keys: [],
     mappingVersion: () => "digest",
+    configInForce: () => true,
     now: Date.now,
   });
   const trace = [

@@ -46,6 +46,7 @@ beforeAll(async () => {
     store: { ping: () => Promise.resolve() },
     keys: [{ kid: "k", createdAt: new Date() }],
     mappingVersion: () => "digest",
+    configInForce: () => true,
     now: Date.now,
   });
   // Everything once: a figure with labels has no line before.

@@ -10,9 +10,18 @@ import { parse, stringify } from "yaml";
 
 const BROKER = fileURLToPath(new URL("../../src/broker.ts", import.meta.url));
 
+export interface LoggedLine {
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
 /** A broker in a process of its own. */
 export interface BrokerProcess {
   readonly port: number;
+  /** What it has logged so far. */
+  readonly logged: readonly LoggedLine[];
+  /** SIGHUP. */
+  hangup(): void;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>;
 }
@@ -26,9 +35,12 @@ export async function serveBroker(configFile: string): Promise<BrokerProcess> {
   const kill = (): void => void child.kill("SIGKILL");
   process.once("exit", kill);
   const exited = once(child, "exit") as Promise<[number | null]>;
-  const port = await portOf(child);
+  const logged: LoggedLine[] = [];
+  const port = await portOf(child, logged);
   return {
     port,
+    logged,
+    hangup: () => void child.kill("SIGHUP"),
     async stop() {
       child.kill("SIGTERM");
       const [code] = await exited;
@@ -38,16 +50,20 @@ export async function serveBroker(configFile: string): Promise<BrokerProcess> {
   };
 }
 
-async function portOf(child: ChildProcess): Promise<number> {
-  if (child.stdout === null) throw new Error("no output");
-  for await (const line of createInterface({ input: child.stdout })) {
-    const { msg, port } = JSON.parse(line) as { msg: string; port?: number };
-    if (msg === "listening" && port !== undefined) {
-      child.stdout.resume();
-      return port;
-    }
-  }
-  throw new Error("the broker did not start");
+/** The port that it logs; every line goes into `logged`, then and later. */
+function portOf({ stdout }: ChildProcess, logged: LoggedLine[]): Promise<number> {
+  if (stdout === null) throw new Error("no output");
+  return new Promise((resolve, reject) => {
+    createInterface({ input: stdout })
+      .on("line", (text) => {
+        const line = JSON.parse(text) as LoggedLine;
+        logged.push(line);
+        if (line.msg === "listening") resolve(Number(line["port"]));
+      })
+      .once("close", () => {
+        reject(new Error("the broker did not start"));
+      });
+  });
 }
 
 /** The configuration in `file` with `changes`, beside it, for a broker on any free port; returns its path. */
