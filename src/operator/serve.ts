@@ -1,26 +1,32 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { startBroker } from "../app.ts";
+import { startBroker, type Broker } from "../app.ts";
 import { ConfigError } from "../config/config-error.ts";
+import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { Refusal } from "../flow/errors.ts";
+import type { Log } from "../flow/ports.ts";
 import { KeyFileError } from "../keys/key-file.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
+import { Reloading } from "./reloading.ts";
 
 /** The end of a broker that is told to stop (milliseconds): longer than it waits for open requests by itself. */
 const STOP_LIMIT = 35_000;
 
 /**
- * `rolecall-broker serve`: runs until `stop` is aborted, then finishes what is under way. Resolves with 0 after a clean
+ * `rolecall-broker serve`: runs until `stop` is aborted, then finishes what is under way. Tags and access are reloaded
+ * on SIGHUP and when their files change. Resolves with 0 after a clean
  * stop, and 1 where the broker can't start, having said why. Logs JSON lines on standard output.
  */
 export async function serve(options: { config: string }, io: OperatorIo, stop: AbortSignal): Promise<number> {
   const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const hangups = new Hangups();
   try {
-    const config = loadConfig(options.config, io.env);
+    const load = (): Config => loadConfig(options.config, io.env);
+    const config = load();
     const broker = await startBroker(config, log);
     log.info({ url: config.baseUrl, host: config.listen.host, port: broker.port }, "listening");
-    await aborted(stop);
+    await reloading({ config, load, broker, log, hangups }, aborted(stop));
     log.info({ seconds: config.stopDelaySeconds }, "stopping");
     // Whoever sends people here learns it from /readyz, and sends them elsewhere before the address is gone.
     broker.retire();
@@ -35,6 +41,35 @@ export async function serve(options: { config: string }, io: OperatorIo, stop: A
       io.err(`can't listen there: ${error.code}\nhint: change listen in ${options.config}\n`);
     else throw error;
     return 1;
+  } finally {
+    hangups.end();
+  }
+}
+
+/** Resolves with `until`; before that, tags and access follow their files. */
+async function reloading(
+  parts: { config: Config; load: () => Config; broker: Broker; log: Log; hangups: Hangups },
+  until: Promise<void>,
+): Promise<void> {
+  const { broker, hangups, ...rest } = parts;
+  const following = new Reloading({ ...rest, reload: (load) => broker.reload(load) });
+  hangups.heard = () => void following.hangup();
+  await until;
+  hangups.heard = undefined;
+  following.close();
+}
+
+/** SIGHUP, which would end the process where nobody listens: taken from before the start until after the end. */
+class Hangups {
+  heard: (() => void) | undefined;
+  readonly #listener = (): void => this.heard?.();
+
+  constructor() {
+    process.on("SIGHUP", this.#listener);
+  }
+
+  end(): void {
+    process.off("SIGHUP", this.#listener);
   }
 }
 
