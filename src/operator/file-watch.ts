@@ -25,12 +25,12 @@ export class FileWatch {
   #settling = { look: "", times: 0 };
   #closed = false;
 
-  constructor(onChange: () => void) {
+  constructor(onChange: () => void, lookAnyway: number = LOOK_ANYWAY) {
     this.#onChange = onChange;
     this.#anyway = setInterval(() => {
       this.#watchFolders();
       this.#wake();
-    }, LOOK_ANYWAY).unref();
+    }, lookAnyway).unref();
   }
 
   /** Files that are new to it count as changed, since nobody knows what they were when they were read. */
