@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import type { ServerResponse } from "node:http";
 import { connect, createServer, type AddressInfo, type Server } from "node:net";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -49,14 +50,15 @@ describe("a server that closes", () => {
 
   test("first lets those under way have their answers", async () => {
     const listener = new Listener();
-    const { promise, resolve } = Promise.withResolvers<undefined>();
+    const { promise: underWay, resolve } = Promise.withResolvers<ServerResponse>();
     const port = await listener.listen(ANYWHERE, (_, response) => {
-      resolve(undefined);
-      setTimeout(() => response.end("done"), 100);
+      resolve(response);
     });
     const answer = fetch(`http://127.0.0.1:${port}`);
-    await promise;
-    await listener.close(10_000);
+    const response = await underWay;
+    const closed = listener.close(10_000);
+    response.end("done");
+    await closed;
     expect(await (await answer).text()).toBe("done");
   });
 
