@@ -155,10 +155,11 @@ async function joinParts(
     log,
     now,
   });
+  // Before anybody is served by these rules: no record, no change.
+  await ledger.append(configChanged(config, "start"));
   // Express is a request listener, as Node's types have it, though its own say "any".
   const port = await listener.listen(config.listen, app as RequestListener);
   opened.add(() => listener.close(CLOSING_PATIENCE));
-  await ledger.append(configChanged(config, "start"));
   return { port, reload: (load) => inForce.reload(load, { ledger, log }) };
 }
 
