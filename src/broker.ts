@@ -141,9 +141,21 @@ audit
     process.exitCode = await withLedger(config, ({ ledger }) => auditTail({ ledger, ...rest }, auditIo));
   });
 
-program
-  .command("ledger")
-  .description("the record's database")
+const ledger = program.command("ledger").description("the record's database");
+
+ledger
+  .command("backup")
+  .description("copy the SQLite ledger in stateDir to one file, beside a running broker, and verify the copy")
+  .argument("<file>", "where to; never written over", fromHere)
+  .option(...CONFIG)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker ledger backup /backup/ledger-2026-11-22.db")
+  .action(async (file: string, { config, ...rest }: { config: string; json?: true }) => {
+    const { ledgerBackup } = await import("./operator/ledger-backup.ts");
+    process.exitCode = await withLedger(config, (it) => ledgerBackup(it, { file, ...rest }, io));
+  });
+
+ledger
   .command("copy")
   .description("copy the SQLite ledger in stateDir into the empty PostgreSQL of ledger.url, with every proof")
   .option(...CONFIG)
@@ -151,7 +163,7 @@ program
   .addHelpText("after", "\nStop the brokers first.\n\nExample:\n  rolecall-broker ledger copy --config rolecall.yaml")
   .action(async ({ config, ...rest }: { config: string; json?: true }) => {
     const { ledgerCopy } = await import("./operator/ledger-copy.ts");
-    process.exitCode = await withLedger(config, (ledger) => ledgerCopy(ledger, rest, io));
+    process.exitCode = await withLedger(config, (it) => ledgerCopy(it, rest, io));
   });
 
 try {

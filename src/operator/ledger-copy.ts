@@ -36,14 +36,16 @@ function closing<T extends { close(): Promise<void> }>(database: T): AsyncDispos
   return { database, [Symbol.asyncDispose]: () => database.close() };
 }
 
-async function exists(file: string): Promise<boolean> {
+/** Whether something lies there. */
+export async function exists(file: string): Promise<boolean> {
   return await stat(file).then(
     () => true,
     () => false,
   );
 }
 
-function complain(io: OperatorIo, message: string, code: number): number {
+/** The exit code `code`, with what is wrong told. */
+export function complain(io: OperatorIo, message: string, code: number): number {
   io.err(`error: ${message}\n`);
   return code;
 }
