@@ -1,5 +1,6 @@
 import type { AuditEvent } from "./audit-event.ts";
 import { Refusal, type ReasonCode } from "./errors.ts";
+import type { LogFields } from "./log-fields.ts";
 
 /** Where the caller was, as far as HTTP tells; for the record, never for a decision. */
 export interface Caller {
@@ -81,9 +82,12 @@ export interface KeyValueStore {
   ping(): Promise<void>;
 }
 
-/** What the parts write for operators; pino has this shape. Never a secret, a token or a claim's value. */
+/**
+ * What the parts write for operators, as JSON lines with the ID of the request that they are part of. Only listed fields,
+ * and of errors no more than {@link LogFields} lets through: never a secret, a token, a claim's value or a person.
+ */
 export interface Log {
-  info(fields: Readonly<Record<string, unknown>>, message: string): void;
-  warn(fields: Readonly<Record<string, unknown>>, message: string): void;
-  error(fields: Readonly<Record<string, unknown>>, message: string): void;
+  info(fields: LogFields, message: string): void;
+  warn(fields: LogFields, message: string): void;
+  error(fields: LogFields, message: string): void;
 }

@@ -4,9 +4,8 @@ import { Refusal, asRefusal, reason } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { RateLimited } from "../flow/rate-limit.ts";
 import { addressOf, requestIdOf } from "./guard.ts";
-import { noteRefusal } from "./metrics.ts";
+import { noteRefusal, routeOf } from "./requests.ts";
 import type { Pages } from "./pages.ts";
-import { printable } from "../flow/printable.ts";
 
 /** The page of a refusal, for the authorization server's own errors. */
 export function refusalPage(pages: Pages): (refusal: Refusal, req: IncomingMessage, res: ServerResponse) => string {
@@ -20,7 +19,7 @@ export const notFound: RequestHandler = () => {
 
 /**
  * The end of every page that fails: logs it, and shows its sentence, what to do and the request ID. What nobody expected
- * is logged with its stack and shown as `internal_error`.
+ * is logged with its place in the code and shown as `internal_error`.
  */
 export function showRefusal(pages: Pages, log: Log): ErrorRequestHandler {
   const page = refusalPage(pages);
@@ -59,24 +58,18 @@ export function tellWhenToRetry(res: Response, refusal: Refusal): void {
   else if (reason(refusal.code).status === 503) res.set("retry-after", String(BACK_AFTER));
 }
 
-/** Also counts it. The query is left out of the log: it can hold codes and states. */
+/** Also counts it. The log has the route's pattern, not the path that was asked for: anything can stand there. */
 export function logRefusal(log: Log, refusal: Refusal, req: Request, res: Response): void {
   noteRefusal(res, refusal.code);
-  const address = addressOf(req);
   const fields = {
     requestId: requestIdOf(res),
     code: refusal.code,
     method: req.method,
-    path: printable(`${req.baseUrl}${req.path}`.slice(0, 200)),
-    ...(address !== undefined && { address: printable(address) }),
+    route: routeOf(req),
+    address: addressOf(req),
   };
-  const message = printable(refusal.message);
-  if (refusal.code === "internal_error") log.error({ ...fields, stack: stackOf(refusal.cause ?? refusal) }, message);
+  const { message } = refusal;
+  if (refusal.code === "internal_error") log.error({ ...fields, err: refusal.cause ?? refusal }, message);
   else if (reason(refusal.code).status >= 500) log.warn(fields, message);
   else log.info(fields, message);
-}
-
-function stackOf(error: unknown): string[] {
-  const text = error instanceof Error ? (error.stack ?? error.message) : "not an Error";
-  return text.split("\n").map(printable);
 }

@@ -30,7 +30,8 @@ export function asPostgresError(error: unknown): PostgresError {
   if (error instanceof PostgresError) return error;
   if (error instanceof DatabaseError) {
     const sentence = SENTENCES[error.code ?? ""] ?? `PostgreSQL failed with SQLSTATE ${error.code ?? "unknown"}`;
-    return new PostgresError(`${sentence} (PostgreSQL: ${error.message})`);
+    // Class 22, data exceptions: the messages quote the data.
+    return new PostgresError(error.code?.startsWith("22") ? sentence : `${sentence} (PostgreSQL: ${error.message})`);
   }
   // Where a host has several addresses, the message is empty and the code tells.
   const { message = "", code } = error as { message?: string; code?: string };

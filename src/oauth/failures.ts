@@ -2,8 +2,8 @@ import type { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { errors, type Configuration, type KoaContextWithOIDC, type Provider } from "oidc-provider";
 import { Refusal, asRefusal, reason } from "../flow/errors.ts";
+import type { LogFields } from "../flow/log-fields.ts";
 import type { Log } from "../flow/ports.ts";
-import { printable } from "../flow/printable.ts";
 import type { RateLimited } from "../flow/rate-limit.ts";
 
 /** Makes the HTML of a refusal, for a browser. */
@@ -31,7 +31,7 @@ export function renderError(errorPage: ErrorPage | undefined): Configuration["re
 export function watchFailures(provider: Provider, log: Log): void {
   const refused = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void => {
     const { error: code, error_detail: detail } = error;
-    log.info({ ...placeOf(ctx), error: code, detail: detail && printable(detail) }, "an oauth request was refused");
+    log.info({ ...placeOf(ctx), error: code, detail }, "an oauth request was refused");
   };
   provider.on("authorization.error", refused);
   provider.on("grant.error", refused);
@@ -49,8 +49,8 @@ export function watchFailures(provider: Provider, log: Log): void {
 }
 
 /** The request's ID is what people are shown and asked for. */
-function placeOf(ctx: KoaContextWithOIDC): Record<string, unknown> {
-  return { requestId: ctx.res.getHeader("x-request-id"), route: ctx.oidc.route };
+function placeOf(ctx: KoaContextWithOIDC): Pick<LogFields, "requestId" | "route"> {
+  return { requestId: String(ctx.res.getHeader("x-request-id")), route: ctx.oidc.route };
 }
 
 /** The refusal of an account that asks too often, as the authorization server says it, with the time to wait. */

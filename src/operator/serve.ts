@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { pino } from "pino";
 import { startBroker, type Broker } from "../app.ts";
 import { ConfigError } from "../config/config-error.ts";
 import type { Config } from "../config/config.ts";
@@ -7,7 +6,10 @@ import { loadConfig } from "../config/load.ts";
 import { Refusal } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { KeyFileError } from "../keys/key-file.ts";
+import { tracesFor } from "../metrics/traces.ts";
+import { VERSION } from "../cli/version.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
+import { operatorLog } from "./log.ts";
 import { Reloading } from "./reloading.ts";
 
 /** The end of a broker that is told to stop (milliseconds): longer than it waits for open requests by itself. */
@@ -19,21 +21,24 @@ const STOP_LIMIT = 35_000;
  * stop, and 1 where the broker can't start, having said why. Logs JSON lines on standard output.
  */
 export async function serve(options: { config: string }, io: OperatorIo, stop: AbortSignal): Promise<number> {
-  const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  const log = operatorLog();
   const hangups = new Hangups();
   try {
     const load = (): Config => loadConfig(options.config, io.env);
     const config = load();
-    const broker = await startBroker(config, log);
+    const traces = await tracesFor(io.env, { version: VERSION, log });
+    const broker = await startBroker(config, log, Date.now, traces);
     log.info({ url: config.baseUrl, host: config.listen.host, port: broker.port }, "listening");
     await reloading({ config, load, broker, log, hangups }, aborted(stop));
     log.info({ seconds: config.stopDelaySeconds }, "stopping");
     // Whoever sends people here learns it from /readyz, and sends them elsewhere before the address is gone.
     broker.retire();
     await delay(config.stopDelaySeconds * 1000);
-    return await within(broker.close(), STOP_LIMIT, () => {
+    const code = await within(broker.close(), STOP_LIMIT, () => {
       log.error({}, "stopped with requests still open");
     });
+    await traces.close();
+    return code;
   } catch (error) {
     if (error instanceof ConfigError) printFaults(options.config, error, io);
     else if (error instanceof Refusal || error instanceof KeyFileError) io.err(`${error.message}\n`);

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Command, CommanderError } from "commander";
 import { pino } from "pino";
+import { operatorLog } from "../operator/log.ts";
 import { signInOnce } from "./once.ts";
 import { startSandbox, type Sandbox, type SandboxPorts } from "./sandbox.ts";
 import { lenient } from "./sts.ts";
@@ -42,7 +43,7 @@ async function demo(options: { once?: true; dir?: string }): Promise<void> {
   const { once = false, dir } = options;
   const folder =
     dir === undefined ? await mkdtemp(join(tmpdir(), "rolecall-demo-")) : resolve(process.env["INIT_CWD"] ?? "", dir);
-  const log = pino({ base: null }, pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }));
+  const log = operatorLog(pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }));
   try {
     const sandbox = await startSandbox({ folder, ports: once ? ANY_PORTS : DEMO_PORTS, log });
     try {

@@ -42,7 +42,7 @@ export function redisStore(url: string, log: Log): KeyValueStore & { close(): Pr
       return await command(client);
     } catch (error) {
       // No `cause`: ioredis hangs the command with its arguments on some of its errors.
-      throw new Refusal("store_unavailable", `redis: ${error instanceof Error ? error.message : "unknown error"}`);
+      throw new Refusal("store_unavailable", `redis: ${error instanceof Error ? messageOf(error) : "unknown error"}`);
     }
   }
 
@@ -93,7 +93,7 @@ function connect(url: string, log: Log): Client {
   let lost = false;
   let why: string | undefined;
   client.on("error", (error) => {
-    why = error.message;
+    why = messageOf(error);
   });
   client.on("reconnecting", () => {
     if (!lost) log.error({ error: why ?? "the connection was closed" }, "redis can't be reached");
@@ -140,6 +140,11 @@ async function close(client: Client): Promise<void> {
   });
   client.disconnect();
   await promise;
+}
+
+/** Redis repeats what it was sent where it doesn't know the command, a password too. */
+function messageOf({ message }: Error): string {
+  return message.replace(/,? with args beginning with:.*/s, "");
 }
 
 /** Redis takes whole seconds, one at least. */
