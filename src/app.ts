@@ -12,7 +12,7 @@ import { decide, issueCredentials, type IssuePorts, type IssueSettings } from ".
 import type { Identity } from "./flow/identity.ts";
 import type { Caller, Log } from "./flow/ports.ts";
 import { rateLimits } from "./flow/rate-limit.ts";
-import { claimsRead, type Mapping } from "./flow/tags.ts";
+import { claimsRead, mapTags, type Mapping } from "./flow/tags.ts";
 import { callerOf } from "./http/guard.ts";
 import { loadPages } from "./http/pages.ts";
 import { refusalPage } from "./http/refusals.ts";
@@ -27,7 +27,17 @@ import { openLedger } from "./ledger/ledger.ts";
 import { configuredPlace } from "./ledger/place.ts";
 import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { observedIssue, observedLedger, observedSigner, observedStore, observedSts } from "./metrics/observed.ts";
+import {
+  observedIssue,
+  observedLedger,
+  observedMapping,
+  observedRefresh,
+  observedSigner,
+  observedStore,
+  observedSts,
+} from "./metrics/observed.ts";
+import { Steps } from "./metrics/steps.ts";
+import { NO_TRACES, type Traces } from "./metrics/traces.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { TokenRequest } from "./oauth/grants.ts";
 import { configChanged, ConfigInForce, type ReloadOutcome } from "./config-in-force.ts";
@@ -55,11 +65,16 @@ export interface Broker {
  * address can't be had, and leaves nothing open then. An identity provider, STS or Redis that is down doesn't stop the
  * start: what needs it is refused until it is back. `now`: epoch milliseconds.
  */
-export async function startBroker(config: Config, log: Log, now: () => number = Date.now): Promise<Broker> {
+export async function startBroker(
+  config: Config,
+  log: Log,
+  now: () => number = Date.now,
+  traces: Traces = NO_TRACES,
+): Promise<Broker> {
   const opened = new Opened();
   const listener = new Listener();
   try {
-    const { port, reload } = await joinParts(opened, listener, config, log, now);
+    const { port, reload } = await joinParts(opened, listener, { config, log, now, traces });
     const retire = (): void => {
       listener.retire();
     };
@@ -75,9 +90,7 @@ export async function startBroker(config: Config, log: Log, now: () => number = 
 async function joinParts(
   opened: Opened,
   listener: Listener,
-  config: Config,
-  log: Log,
-  now: () => number,
+  { config, log, now, traces }: { config: Config; log: Log; now: () => number; traces: Traces },
 ): Promise<Pick<Broker, "port" | "reload">> {
   const { aws, baseUrl, stateDir } = config;
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
@@ -101,16 +114,17 @@ async function joinParts(
     configInForce: () => inForce.upToDate,
     now,
   });
-  const ledger = observedLedger(record, metrics);
-  const store = sealed(observedStore(bareStore, metrics), keys.sealingKey, log);
+  const steps = new Steps(metrics, traces);
+  const ledger = observedLedger(record, steps);
+  const store = sealed(observedStore(bareStore, steps), keys.sealingKey, log);
   const limits = rateLimits(store, config.rateLimits, (limit) => {
     metrics.rateLimited(limit);
   });
 
-  const connections = providerConnections(config, () => inForce.mapping, now);
+  const connections = providerConnections(config, () => inForce.mapping, steps, now);
   const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
   const onRevoked = (identity: Identity): Promise<void> => recordRevocation(ledger, identity);
-  const refreshClaims = claimsRefresher({ connections, grants, onRevoked, now });
+  const refreshClaims = observedRefresh(claimsRefresher({ connections, grants, onRevoked, now }), steps);
   const states = loginStates(store, now);
 
   const documents = issuerDocuments(fixed.issuer, keys.federation.map(keySigner));
@@ -121,8 +135,9 @@ async function joinParts(
     now,
     ledger,
     refreshClaims,
-    sign: observedSigner(federationSigner({ signer, documents, audience: aws.audience, now }), metrics),
-    assumeRole: observedSts(sts.assumeRole, metrics),
+    mapTags: observedMapping(mapTags, steps),
+    sign: observedSigner(federationSigner({ signer, documents, audience: aws.audience, now }), steps),
+    assumeRole: observedSts(sts.assumeRole, steps),
     exchanges: new Exchanges(),
   };
 
@@ -146,12 +161,13 @@ async function joinParts(
     strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
     authorizationServer,
     decide: (identity) => decide(ports, settings(), identity),
-    issue: observedIssue((request) => issueCredentials(ports, settings(), request), metrics),
+    issue: observedIssue((request) => issueCredentials(ports, settings(), request), steps),
     documents,
     isStopping: () => listener.retired,
     cookieKeys: keys.cookieKeys,
     limits,
     metrics,
+    traces,
     log,
     now,
   });
@@ -185,12 +201,26 @@ function fixedSettings({ aws, providers, baseUrl, signInMaxAgeSeconds }: Config)
 function providerConnections(
   config: Config,
   mapping: () => Mapping,
+  steps: Steps,
   now: () => number,
 ): (Connection & { client: OidcClient })[] {
   const { providers, baseUrl, environment } = config;
   return providers.map((provider) => {
     const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
     const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });
-    return { provider, client, paths: () => claimsRead(mapping(), provider.id) };
+    return {
+      provider,
+      client: observedClient(client, provider.id, steps),
+      paths: () => claimsRead(mapping(), provider.id),
+    };
   });
+}
+
+/** What people wait for at the provider; a refresh is part of a step of its own. */
+function observedClient(client: OidcClient, provider: string, steps: Steps): OidcClient {
+  return {
+    begin: () => steps.timed("idp_begin", () => client.begin(), { provider }),
+    finish: (...answer) => steps.timed("idp_finish", () => client.finish(...answer), { provider }),
+    refresh: (...question) => client.refresh(...question),
+  };
 }

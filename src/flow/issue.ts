@@ -12,7 +12,7 @@ import { freshIdentity, type FreshnessPorts, type FreshnessSettings } from "./fr
 import type { Identity } from "./identity.ts";
 import { StsRefusal, type AssumeRole, type Caller, type LedgerPort, type StsSession } from "./ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./sign-in.ts";
-import { MappingRefusal, mapTags, type Mapping, type MappedTags, type TraceStep } from "./tags.ts";
+import { MappingRefusal, type mapTags, type Mapping, type MappedTags, type TraceStep } from "./tags.ts";
 
 /** What the configuration says about issuing. */
 export interface IssueSettings extends FreshnessSettings {
@@ -32,6 +32,8 @@ export interface StsExchange {
 /** What the way needs from outside. */
 export interface IssuePorts extends FreshnessPorts {
   readonly ledger: LedgerPort;
+  /** The rules themselves; a port so that their time can be told. */
+  readonly mapTags: typeof mapTags;
   readonly sign: SignFederationToken;
   readonly assumeRole: AssumeRole;
   readonly exchanges: Exchanges<StsExchange>;
@@ -72,7 +74,7 @@ export async function issueCredentials(
     facts.durationSeconds = durationSeconds;
     const identity = await freshIdentity(ports, settings, request.identity);
     facts.claims = identity.claims;
-    const { tags, trace, sessionName } = await attribute(ports.ledger, settings.mapping, identity);
+    const { tags, trace, sessionName } = await attribute(ports, settings.mapping, identity);
     Object.assign(facts, { tags, trace, sessionName });
 
     const key = JSON.stringify([request.grantId, sessionName, tags, durationSeconds]);
@@ -104,20 +106,20 @@ export async function issueCredentials(
 
 /** What the person would be given now, without asking for it: the tags, why, and the session name. Same refusals. */
 export async function decide(
-  ports: FreshnessPorts & Pick<IssuePorts, "ledger">,
+  ports: FreshnessPorts & Pick<IssuePorts, "ledger" | "mapTags">,
   settings: IssueSettings,
   identity: Identity,
 ): Promise<MappedTags & { sessionName: string }> {
-  return attribute(ports.ledger, settings.mapping, await freshIdentity(ports, settings, identity));
+  return attribute(ports, settings.mapping, await freshIdentity(ports, settings, identity));
 }
 
 /** As what and under which name a person is billed. */
 async function attribute(
-  ledger: LedgerPort,
+  { ledger, mapTags: apply }: Pick<IssuePorts, "ledger" | "mapTags">,
   mapping: Mapping,
   identity: Identity,
 ): Promise<MappedTags & { sessionName: string }> {
-  const mapped = mapTags(mapping, identity);
+  const mapped = apply(mapping, identity);
   // From the ledger's database at every issue: a session store that was tampered with can't name anybody (law 3).
   const sessionName = await ledger.sessionNameOf(identity);
   if (sessionName === undefined) throw new Refusal("name_unbound", "the ledger has no session name for this person");

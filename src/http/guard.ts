@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import type { Request, RequestHandler, Response } from "express";
 import helmet from "helmet";
@@ -11,15 +10,7 @@ const USER_AGENT_LENGTH = 256;
 /** No address is longer, and behind a proxy it is text that a stranger may have sent. */
 const ADDRESS_LENGTH = 64;
 
-/** Gives every request its ID, which the answer, the log and the ledger share. */
-export const numberRequests: RequestHandler = (_req, res, next) => {
-  const id = randomUUID();
-  res.locals["requestId"] = id;
-  res.set("x-request-id", id);
-  next();
-};
-
-/** The request's ID (a UUID), as {@link numberRequests} gave it. */
+/** The request's ID (a UUID), which `followRequests` gave it. */
 export function requestIdOf(res: ServerResponse): string {
   return String(res.getHeader("x-request-id"));
 }

@@ -14,7 +14,13 @@ export const healthz: RequestHandler = (_req, res) => {
   res.json({ status: "ok" });
 };
 
-/** `/readyz`: 200 where credentials could be issued as far as this broker can tell, otherwise 503. Says which part, not why. */
+/** A part that has not answered by then is down to whoever asks (milliseconds): longer than the parts wait themselves. */
+const PATIENCE = 3_000;
+
+/**
+ * `/readyz`: 200 where credentials could be issued as far as this broker can tell, otherwise 503, within three seconds.
+ * Says which part, not why: that is in the log.
+ */
 export function readyz({ store, ledger, documents, isStopping }: HealthParts): RequestHandler {
   return async (_req, res) => {
     if (isStopping()) {
@@ -31,8 +37,18 @@ export function readyz({ store, ledger, documents, isStopping }: HealthParts): R
   };
 }
 
-function holds(check: Promise<boolean>): Promise<boolean> {
-  return check.catch(() => false);
+async function holds(check: Promise<boolean>): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => {
+    late.resolve(false);
+  }, PATIENCE);
+  try {
+    return await Promise.race([check, late.promise]);
+  } catch {
+    return false;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function hasKeys(jwks: object): boolean {

@@ -10,14 +10,15 @@ import type { MappedTags } from "../flow/tags.ts";
 import { apiRouter } from "./api.ts";
 import { answerApproval, askApproval } from "./approval.ts";
 import type { AuthorizationServer } from "./authorization-server.ts";
-import { numberRequests, securityHeaders } from "./guard.ts";
+import { securityHeaders } from "./guard.ts";
 import { healthz, readyz } from "./health.ts";
 import { home } from "./home.ts";
 import { limitAddress, limitBeginning } from "./limits.ts";
-import { countRequests, exposeMetrics, type WebMetrics } from "./metrics.ts";
+import { exposeMetrics } from "./metrics.ts";
 import { loadPages, TEMPLATES } from "./pages.ts";
 import { showOAuthError } from "./problem.ts";
 import { notFound, showRefusal } from "./refusals.ts";
+import { followRequests, type WebMetrics, type WebTraces } from "./requests.ts";
 import { browserSessions } from "./sessions.ts";
 import { beginSignIn, finishSignIn, providersAsPassport, signOut } from "./sign-in.ts";
 
@@ -40,6 +41,7 @@ export interface HttpParts {
   readonly cookieKeys: readonly string[];
   readonly limits: RateLimits;
   readonly metrics: WebMetrics;
+  readonly traces: WebTraces;
   readonly log: Log;
   /** Epoch milliseconds; left out: the machine's clock. */
   readonly now?: () => number;
@@ -56,7 +58,7 @@ export function createServer(parts: HttpParts): express.Express {
 
   const app = express();
   app.set("trust proxy", config.trustProxy);
-  app.use(countRequests(parts.metrics), numberRequests, securityHeaders(baseUrl));
+  app.use(followRequests(parts), securityHeaders(baseUrl));
 
   // People, by browser.
   app.get("/", session, home(page));

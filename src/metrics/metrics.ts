@@ -2,8 +2,19 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom
 import type { AuditEvent } from "../flow/audit-event.ts";
 import type { ReasonCode } from "../flow/errors.ts";
 
-/** What an issue or a sign-in is made of, each timed by itself. */
-export type Step = "ledger_append" | "ledger_bind" | "ledger_name" | "sign" | "sts" | "store";
+/** What an issue (itself the first) or a sign-in is made of, each timed by itself. */
+export type Step =
+  | "issue"
+  | "claims_refresh"
+  | "mapping"
+  | "ledger_name"
+  | "ledger_append"
+  | "ledger_bind"
+  | "sign"
+  | "sts"
+  | "store"
+  | "idp_begin"
+  | "idp_finish";
 
 /** What is asked at each scrape, in bounded time. */
 export interface MetricSources {
@@ -31,7 +42,7 @@ export interface AnsweredRequest {
   readonly refusal: ReasonCode | undefined;
 }
 
-/** Seconds. Steps take from a tenth of a millisecond (a key of Redis) to fifteen seconds (STS, given up). */
+/** Seconds. Steps take from a tenth of a millisecond (the rules, a key of Redis) to fifteen seconds (STS, given up). */
 const STEP_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
 const REQUEST_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15];
 
@@ -120,6 +131,19 @@ export class Metrics {
     const stop = this.#steps.startTimer({ step });
     try {
       const answer = await work();
+      stop({ outcome: "ok" });
+      return answer;
+    } catch (error) {
+      stop({ outcome: "error" });
+      throw error;
+    }
+  }
+
+  /** The same for what does not wait. */
+  timedNow<T>(step: Step, work: () => T): T {
+    const stop = this.#steps.startTimer({ step });
+    try {
+      const answer = work();
       stop({ outcome: "ok" });
       return answer;
     } catch (error) {

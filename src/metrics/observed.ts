@@ -1,48 +1,61 @@
 import type { SignFederationToken } from "../flow/federation-token.ts";
 import { asRefusal } from "../flow/errors.ts";
-import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
+import type { RefreshClaims } from "../flow/freshness.ts";
+import type { IssuedCredentials, IssuePorts, IssueRequest } from "../flow/issue.ts";
 import type { AssumeRole, KeyValueStore, LedgerPort } from "../flow/ports.ts";
-import type { Metrics } from "./metrics.ts";
+import type { Steps } from "./steps.ts";
 
 /** The ports of the flow, timed and counted from outside: each does what the one that it wraps does, and nothing else. */
 
-export function observedLedger(ledger: LedgerPort, metrics: Metrics): LedgerPort {
+export function observedLedger(ledger: LedgerPort, steps: Steps): LedgerPort {
   return {
     async append(event) {
-      const place = await metrics.timed("ledger_append", () => ledger.append(event));
-      metrics.recorded(event);
+      const place = await steps.timed("ledger_append", () => ledger.append(event), { detail: event.type });
+      steps.metrics.recorded(event);
       return place;
     },
-    sessionNameOf: (person) => metrics.timed("ledger_name", () => ledger.sessionNameOf(person)),
-    bind: (...binding) => metrics.timed("ledger_bind", () => ledger.bind(...binding)),
+    sessionNameOf: (person) => steps.timed("ledger_name", () => ledger.sessionNameOf(person)),
+    bind: (...binding) => steps.timed("ledger_bind", () => ledger.bind(...binding)),
   };
 }
 
-export function observedStore(store: KeyValueStore, metrics: Metrics): KeyValueStore {
-  const timed = <T>(work: () => Promise<T>): Promise<T> => metrics.timed("store", work);
+export function observedStore(store: KeyValueStore, steps: Steps): KeyValueStore {
+  const timed = <T>(detail: keyof KeyValueStore, work: () => Promise<T>): Promise<T> =>
+    steps.timed("store", work, { detail });
   return {
-    get: (key) => timed(() => store.get(key)),
-    set: (...value) => timed(() => store.set(...value)),
-    add: (...value) => timed(() => store.add(...value)),
-    setUnless: (...value) => timed(() => store.setUnless(...value)),
-    take: (key) => timed(() => store.take(key)),
-    delete: (key) => timed(() => store.delete(key)),
-    count: (...value) => timed(() => store.count(...value)),
+    get: (key) => timed("get", () => store.get(key)),
+    set: (...value) => timed("set", () => store.set(...value)),
+    add: (...value) => timed("add", () => store.add(...value)),
+    setUnless: (...value) => timed("setUnless", () => store.setUnless(...value)),
+    take: (key) => timed("take", () => store.take(key)),
+    delete: (key) => timed("delete", () => store.delete(key)),
+    count: (...value) => timed("count", () => store.count(...value)),
     // Asked by probes, not by people.
     ping: () => store.ping(),
   };
 }
 
-export function observedSigner(sign: SignFederationToken, metrics: Metrics): SignFederationToken {
-  return (claims) => metrics.timed("sign", () => sign(claims));
+export function observedRefresh(refreshClaims: RefreshClaims, steps: Steps): RefreshClaims {
+  return (identity, notBefore) => {
+    const { provider } = identity;
+    return steps.timed("claims_refresh", () => refreshClaims(identity, notBefore), { provider });
+  };
 }
 
-export function observedSts(assumeRole: AssumeRole, metrics: Metrics): AssumeRole {
+export function observedMapping(mapTags: IssuePorts["mapTags"], steps: Steps): IssuePorts["mapTags"] {
+  return (mapping, identity) => steps.timedNow("mapping", () => mapTags(mapping, identity));
+}
+
+export function observedSigner(sign: SignFederationToken, steps: Steps): SignFederationToken {
+  return (claims) => steps.timed("sign", () => sign(claims));
+}
+
+export function observedSts(assumeRole: AssumeRole, steps: Steps): AssumeRole {
   return async (request) => {
     try {
-      return await metrics.timed("sts", () => assumeRole(request));
+      return await steps.timed("sts", () => assumeRole(request));
     } catch (error) {
-      metrics.stsFailed(asRefusal(error).code);
+      steps.metrics.stsFailed(asRefusal(error).code);
       throw error;
     }
   };
@@ -50,15 +63,15 @@ export function observedSts(assumeRole: AssumeRole, metrics: Metrics): AssumeRol
 
 type Issue = (request: IssueRequest) => Promise<IssuedCredentials>;
 
-export function observedIssue(issue: Issue, metrics: Metrics): Issue {
+export function observedIssue(issue: Issue, steps: Steps): Issue {
   return async (request) => {
     const { provider } = request.identity;
     try {
-      const issued = await issue(request);
-      metrics.issued(provider);
+      const issued = await steps.timed("issue", () => issue(request), { provider });
+      steps.metrics.issued(provider);
       return issued;
     } catch (error) {
-      metrics.notIssued(provider, asRefusal(error).code);
+      steps.metrics.notIssued(provider, asRefusal(error).code);
       throw error;
     }
   };

@@ -10,8 +10,11 @@ import { Exchanges } from "../../src/flow/exchange.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "../../src/flow/issue.ts";
 import type { StsSession } from "../../src/flow/ports.ts";
 import { rateLimits } from "../../src/flow/rate-limit.ts";
+import { mapTags } from "../../src/flow/tags.ts";
 import { apiRouter, type ApiParts } from "../../src/http/api.ts";
-import { numberRequests, securityHeaders } from "../../src/http/guard.ts";
+import { securityHeaders } from "../../src/http/guard.ts";
+import { followRequests } from "../../src/http/requests.ts";
+import { NO_TRACES } from "../../src/metrics/traces.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { recordingLog } from "../support/log.ts";
 import { janeOf, recordingLedger, webConfig } from "../support/web.ts";
@@ -56,6 +59,7 @@ function api(): express.Express {
     now: () => NOW,
     ledger,
     refreshClaims: () => Promise.reject(new Refusal("claims_expired", "the provider gave no refresh token")),
+    mapTags,
     sign: () => Promise.resolve({ jwt: "the federation token", sha256: "0".repeat(64), keyId: "key-1" }),
     assumeRole: ({ durationSeconds, sessionName }) => {
       asked.push({ durationSeconds, sessionName });
@@ -78,7 +82,11 @@ function api(): express.Express {
     log,
     ...over,
   };
-  return express().use(numberRequests, securityHeaders(BASE), apiRouter(parts));
+  return express().use(
+    followRequests({ metrics: { answered: () => undefined }, traces: NO_TRACES, log }),
+    securityHeaders(BASE),
+    apiRouter(parts),
+  );
 }
 
 function session(sessionName: string, durationSeconds: number): StsSession {
@@ -240,9 +248,9 @@ describe("POST /api/v1/credentials", () => {
     expect(ledger.rows.map(({ type }) => type)).toEqual(types);
   });
 
-  it("is logged by the whole path, without the query", async () => {
+  it("is logged by its route, without the query", async () => {
     await post({}, `${CREDENTIALS}?team=other`);
-    expect(log.lines.map(({ fields }) => fields["path"])).toEqual([CREDENTIALS]);
+    expect(log.lines.map(({ fields }) => fields["route"])).toEqual([CREDENTIALS]);
   });
 
   it("names the fault in a request, and never its value", async () => {

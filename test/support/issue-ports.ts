@@ -5,6 +5,7 @@ import { Exchanges } from "../../src/flow/exchange.ts";
 import { sessionArnOf, type FederationClaims } from "../../src/flow/federation-token.ts";
 import type { IssuePorts, StsExchange } from "../../src/flow/issue.ts";
 import type { LedgerPort, StsSession } from "../../src/flow/ports.ts";
+import { mapTags } from "../../src/flow/tags.ts";
 
 /** A ledger in memory that can be told to fail, and that writes down in which order things happened. */
 export interface MemoryLedger extends LedgerPort {
@@ -53,6 +54,7 @@ export function memoryPorts(
     now,
     ledger,
     refreshClaims: () => Promise.reject(new Refusal("claims_expired", "the provider gave no refresh token")),
+    mapTags,
     signed,
     exchanges: new Exchanges<StsExchange>(),
     sign: (claims) => {

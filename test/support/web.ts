@@ -15,6 +15,7 @@ import { compileMapping, mapTags, type TagRules } from "../../src/flow/tags.ts";
 import type { AuthorizationServer, PendingApproval } from "../../src/http/authorization-server.ts";
 import { createServer, type HttpParts } from "../../src/http/server.ts";
 import { Metrics } from "../../src/metrics/metrics.ts";
+import { NO_TRACES } from "../../src/metrics/traces.ts";
 import { memoryStore } from "../../src/store/memory.ts";
 import { recordingLog, type LogLine } from "./log.ts";
 
@@ -83,6 +84,7 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
       configInForce: () => true,
       now: Date.now,
     }),
+    traces: NO_TRACES,
     log,
     ...choices.parts,
   });
