@@ -22,6 +22,9 @@ import type { SpanFacts, Traces } from "./traces.ts";
 /** For one batch with its retries (milliseconds), and so for the end of the process too. */
 const EXPORT_LIMIT = 2_000;
 
+/** How long spans wait for others to go with them (milliseconds), as OpenTelemetry's specification has it. */
+const BATCH_DELAY = 5_000;
+
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
@@ -40,7 +43,13 @@ export class OtlpTraces implements Traces {
     this.#provider = new TracerProvider({
       resource: broker.merge(detectResources({ detectors })),
       sampler: samplerOf(env),
-      spanProcessors: [new BatchSpanProcessor({ exporter, exportTimeoutMillis: EXPORT_LIMIT })],
+      spanProcessors: [
+        new BatchSpanProcessor({
+          exporter,
+          exportTimeoutMillis: EXPORT_LIMIT,
+          scheduledDelayMillis: positive(env["OTEL_BSP_SCHEDULE_DELAY"]) ?? BATCH_DELAY,
+        }),
+      ],
     });
   }
 
@@ -138,6 +147,11 @@ function samplerOf(env: Env): Sampler {
   const share = Number(env["OTEL_TRACES_SAMPLER_ARG"] ?? 1);
   const byShare = env["OTEL_TRACES_SAMPLER"]?.endsWith("traceidratio") === true && share >= 0 && share < 1;
   return byShare ? new TraceIdRatioBasedSampler(share) : new AlwaysOnSampler();
+}
+
+function positive(text: string | undefined): number | undefined {
+  const value = Number(text);
+  return value > 0 ? value : undefined;
 }
 
 /** Says once when traces can't be sent, and once when they can again. */

@@ -26,10 +26,14 @@ export interface BrokerProcess {
   stop(): Promise<number | null>;
 }
 
-/** `rolecall-broker serve`, once it listens. */
-export async function serveBroker(configFile: string): Promise<BrokerProcess> {
+/** `rolecall-broker serve`, once it listens; `env` is added to the test's own. */
+export async function serveBroker(
+  configFile: string,
+  env: Readonly<Record<string, string>> = {},
+): Promise<BrokerProcess> {
   const child = spawn(process.execPath, [BROKER, "serve", "--config", configFile], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
   });
   // A test run that is interrupted leaves no broker behind.
   const kill = (): void => void child.kill("SIGKILL");

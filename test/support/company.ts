@@ -20,6 +20,8 @@ const BROKER = fileURLToPath(new URL("../../src/broker.ts", import.meta.url));
 export interface Company extends Sandbox {
   readonly folder: string;
   readonly logged: readonly LogLine[];
+  /** The log's lines that tell of an answer. */
+  readonly answers: readonly LogLine[];
   /** The machine of somebody who has signed in there. */
   employee(provider: StandInId, person?: string): Promise<Machine>;
   rows(): Promise<LedgerEntry[]>;
@@ -36,6 +38,7 @@ export async function startCompany(
     ...sandbox,
     folder,
     logged: log.lines,
+    answers: log.answers,
     async employee(id, name) {
       const provider = standIn(sandbox, id);
       const machine = new Machine();
