@@ -44,6 +44,16 @@ describe("/readyz", () => {
   });
 });
 
+it("/readyz answers also where a part never does", async () => {
+  const never = (): Promise<never> => new Promise(() => undefined);
+  web = await startWeb({ parts: { store: { ...memoryStore(), ping: never } } });
+  const answer = await fetch(`${web.url}/readyz`);
+  expect([answer.status, await answer.json()]).toEqual([
+    503,
+    { status: "not ready", store: "down", ledger: "ok", keys: "ok" },
+  ]);
+});
+
 it("/readyz says that the broker is about to stop, and asks nobody else", async () => {
   web = await startWeb({ parts: { isStopping: () => true, store: { ...memoryStore(), ping: down } } });
   const answer = await fetch(`${web.url}/readyz`);

@@ -54,7 +54,7 @@ describe("what happened", () => {
     const sum = await added(askForCredentials);
     expect(sum("rolecall_credentials_total", { provider: "okta", outcome: "issued", reason: "" })).toBe(1);
     expect(sum("rolecall_credentials_total")).toBe(1);
-    for (const step of ["ledger_name", "sign", "sts"]) {
+    for (const step of ["issue", "mapping", "ledger_name", "sign", "sts"]) {
       expect(sum("rolecall_step_duration_seconds_count", { step, outcome: "ok" }), step).toBe(1);
     }
     expect(sum("rolecall_step_duration_seconds_count", { step: "ledger_append", outcome: "ok" })).toBe(2);
@@ -85,6 +85,8 @@ describe("what happened", () => {
       await signIn("entra", "Priya");
     });
     const event = (labels: Record<string, string>): number => sum("rolecall_ledger_events_total", labels);
+    expect(sum("rolecall_step_duration_seconds_count", { step: "idp_begin", outcome: "ok" })).toBe(2);
+    expect(sum("rolecall_step_duration_seconds_count", { step: "idp_finish", outcome: "ok" })).toBe(2);
     expect(event({ type: "login.denied", provider: "okta", reason: "email_unverified" })).toBe(1);
     expect(event({ type: "login.succeeded", provider: "entra", reason: "" })).toBe(1);
     expect(sum("rolecall_refusals_total", { reason: "email_unverified" })).toBe(1);

