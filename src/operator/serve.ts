@@ -6,7 +6,7 @@ import { loadConfig } from "../config/load.ts";
 import { Refusal } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
 import { KeyFileError } from "../keys/key-file.ts";
-import { tracesFor } from "../metrics/traces.ts";
+import { tracesFor } from "../metrics/traces-for.ts";
 import { VERSION } from "../cli/version.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 import { operatorLog } from "./log.ts";
