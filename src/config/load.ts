@@ -14,6 +14,7 @@ import {
   type SecretReference,
   type Surroundings,
 } from "./references.ts";
+import { redisUrlFault } from "./redis-url.ts";
 import { checkRules, listenAddress, seconds } from "./rules.ts";
 import type { ConfigFile } from "./schema.ts";
 import { readShape, type Readable } from "./shape.ts";
@@ -78,7 +79,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
   const readSecretAt = secretsFrom?.(folder, add);
   const providers = readable.providers.map((provider, i) => provider && connect(provider, i, readSecretAt, add));
   const redisUrl = readable.redis && readSecretAt?.(readable.redis.url, "redis.url");
-  if (redisUrl) checkRedisUrl(redisUrl, add);
+  if (redisUrl) checkRedisUrl(redisUrl, readable.environment, add);
   const ledgerUrl = readable.ledger && readSecretAt?.(readable.ledger.url, "ledger.url");
   if (ledgerUrl) checkLedgerUrl(ledgerUrl, readable.environment, add);
   const { rules, mapping } = readTags(readable.tags, folder, faults);
@@ -164,10 +165,9 @@ function clientAuthOf(
   return { method, key };
 }
 
-function checkRedisUrl(url: string, add: AddFault): void {
-  const scheme = URL.canParse(url) ? new URL(url).protocol : undefined;
-  if (scheme !== "redis:" && scheme !== "rediss:")
-    add("redis.url", "must lead to a URL with redis:// or rediss:// (TLS)");
+function checkRedisUrl(url: string, environment: Readable["environment"], add: AddFault): void {
+  const fault = redisUrlFault(url, environment);
+  if (fault !== undefined) add("redis.url", fault);
 }
 
 function checkLedgerUrl(url: string, environment: Readable["environment"], add: AddFault): void {

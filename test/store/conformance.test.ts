@@ -5,22 +5,36 @@ import { memoryStore } from "../../src/store/memory.ts";
 import { redisStore } from "../../src/store/redis.ts";
 import { sealed } from "../../src/store/sealed.ts";
 import { recordingLog } from "../support/log.ts";
-import { startRedis, type TestRedis } from "../support/redis.ts";
+import { startCluster, startSentinels } from "../support/redis-groups.ts";
+import { startRedis } from "../support/redis.ts";
 
-let redis: TestRedis;
-let first: ReturnType<typeof redisStore>;
-let second: ReturnType<typeof redisStore>;
+type Form = "one server" | "Sentinel" | "Cluster";
+type Store = ReturnType<typeof redisStore>;
+
+/** Two stores on each form of Redis, as two broker processes have them. */
+const pairs = new Map<Form, [Store, Store]>();
+const stops: (() => Promise<void>)[] = [];
 
 beforeAll(async () => {
-  redis = await startRedis();
-  first = redisStore(redis.url, recordingLog());
-  second = redisStore(redis.url, recordingLog());
+  const [redis, sentinels, cluster] = await Promise.all([startRedis(), startSentinels(1), startCluster()]);
+  for (const group of [redis, sentinels, cluster]) stops.push(() => group.stop());
+  const urls: [Form, string][] = [
+    ["one server", redis.url],
+    ["Sentinel", sentinels.url(1)],
+    ["Cluster", cluster.url()],
+  ];
+  for (const [form, url] of urls) pairs.set(form, [redisStore(url, recordingLog()), redisStore(url, recordingLog())]);
 });
 afterAll(async () => {
-  await first.close();
-  await second.close();
-  await redis.stop();
+  await Promise.all([...pairs.values()].flat().map((store) => store.close()));
+  await Promise.all(stops.map((stop) => stop()));
 });
+
+function pair(form: Form): [Store, Store] {
+  const found = pairs.get(form);
+  if (!found) throw new Error(`no store on ${form}`);
+  return found;
+}
 
 /** Two views of one store, as two broker processes have them. */
 const stores: [name: string, make: () => [KeyValueStore, KeyValueStore]][] = [
@@ -31,17 +45,21 @@ const stores: [name: string, make: () => [KeyValueStore, KeyValueStore]][] = [
       return [store, store];
     },
   ],
-  ["redis", () => [first, second]],
+  ["redis", () => pair("one server")],
+  ["redis by Sentinel, each write on a replica", () => pair("Sentinel")],
+  ["redis as a Cluster", () => pair("Cluster")],
   [
     "sealed redis",
     () => {
       const key = randomBytes(32);
+      const [first, second] = pair("one server");
       return [sealed(first, key, recordingLog()), sealed(second, key, recordingLog())];
     },
   ],
 ];
 
-describe.each(stores)("%s", (_name, make) => {
+// Beside each other, since some wait for seconds to pass.
+describe.concurrent.each(stores)("%s", (_name, make) => {
   it("gives back what was set, to every process", async () => {
     const [here, there] = make();
     const key = randomUUID();
@@ -106,7 +124,8 @@ describe.each(stores)("%s", (_name, make) => {
 
   it("sets a value unless its tombstone stands", async () => {
     const [here, there] = make();
-    const [tombstone, key] = [`{${randomUUID()}}:ended`, randomUUID()];
+    const key = `{${randomUUID()}}`;
+    const tombstone = `${key}:ended`;
     expect(await here.setUnless(tombstone, key, "first", 60)).toBe(true);
     expect(await here.setUnless(tombstone, key, "second", 60)).toBe(true);
     await there.add(tombstone, "ended", 60);
@@ -117,7 +136,8 @@ describe.each(stores)("%s", (_name, make) => {
   it("never brings a value back that was ended by somebody else at the same moment", async () => {
     const [here, there] = make();
     for (let round = 0; round < 20; round += 1) {
-      const [tombstone, key] = [`{${randomUUID()}}:ended`, randomUUID()];
+      const key = `{${randomUUID()}}`;
+      const tombstone = `${key}:ended`;
       const writes = Array.from({ length: 10 }, () => here.setUnless(tombstone, key, "value", 60));
       const ended = there.set(tombstone, "ended", 60).then(() => there.delete(key));
       await Promise.all([...writes, ended]);

@@ -29,11 +29,8 @@ export async function startRedis(): Promise<TestRedis> {
       server = await spawnRedis(port);
     },
     async stop() {
-      if (server === undefined) return;
-      const ended = once(server, "exit");
-      server.kill("SIGKILL");
+      await killed(server);
       server = undefined;
-      await ended;
     },
     pause: () => server?.kill("SIGSTOP"),
     resume: () => server?.kill("SIGCONT"),
@@ -44,23 +41,40 @@ export async function startRedis(): Promise<TestRedis> {
   return redis;
 }
 
-async function spawnRedis(port: number): Promise<ChildProcess> {
-  const settings = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-  const server = spawn("redis-server", settings, { stdio: ["ignore", "pipe", "inherit"] });
+/** A redis-server with its settings as on the command line, which keeps nothing on the disk. */
+export function spawnRedis(port: number, ...settings: string[]): Promise<ChildProcess> {
+  return spawned("--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", ...settings);
+}
+
+/** A Sentinel, whose file it keeps its own notes in. */
+export function spawnSentinel(file: string): Promise<ChildProcess> {
+  return spawned(file, "--sentinel");
+}
+
+async function spawned(...args: string[]): Promise<ChildProcess> {
+  const server = spawn("redis-server", args, { stdio: ["ignore", "pipe", "inherit"] });
   // A test run that is interrupted leaves no server behind.
   const kill = (): void => void server.kill("SIGKILL");
   process.once("exit", kill);
   server.once("exit", () => process.off("exit", kill));
   server.stdout.setEncoding("utf8");
   let said = "";
-  for await (const chunk of server.stdout) {
+  for await (const chunk of server.stdout.iterator({ destroyOnReturn: false })) {
     said += String(chunk);
-    if (said.includes("Ready to accept connections")) {
+    if (/Ready to accept connections|Sentinel ID is/.test(said)) {
       server.stdout.resume();
       return server;
     }
   }
   throw new Error(`redis-server did not start:\n${said}`);
+}
+
+/** Ends a server as a power cut would. */
+export async function killed(server: ChildProcess | undefined): Promise<void> {
+  if (server === undefined || server.exitCode !== null || server.signalCode !== null) return;
+  const ended = once(server, "exit");
+  server.kill("SIGKILL");
+  await ended;
 }
 
 async function ofEveryKey<T>(port: number, read: (client: Redis, key: string) => Promise<T>): Promise<Map<string, T>> {
@@ -73,7 +87,7 @@ async function ofEveryKey<T>(port: number, read: (client: Redis, key: string) =>
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;

@@ -1,0 +1,207 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Refusal } from "../../src/flow/errors.ts";
+import { redisStore } from "../../src/store/redis.ts";
+import { recordingLog } from "../support/log.ts";
+import {
+  expectEventually,
+  startCluster,
+  startSentinels,
+  type ClusterGroup,
+  type RedisGroup,
+  type SentinelGroup,
+} from "../support/redis-groups.ts";
+
+type Store = ReturnType<typeof redisStore>;
+
+/** Far above the two seconds that are promised: longer means that it never answered. */
+const HANGS = 8000;
+
+/** What became of one mark that every store wanted at once. */
+type Outcome = "taken" | "not taken" | "refused" | "hung";
+
+/** Several callers on every store, each wanting the same marks at the same moment, until told to stop. */
+function underLoad(stores: Store[]) {
+  const marks = new Map<string, Outcome[]>();
+  let stopped = false;
+  const want = async (store: Store, mark: string): Promise<void> => {
+    const hung = new Promise<Outcome>((resolve) => setTimeout(resolve, HANGS, "hung").unref());
+    const answer = store.add(mark, "used", 600).then(
+      (first): Outcome => (first ? "taken" : "not taken"),
+      (error: unknown): Outcome => {
+        if (error instanceof Refusal && error.code === "store_unavailable") return "refused";
+        throw error;
+      },
+    );
+    marks.get(mark)?.push(await Promise.race([answer, hung]));
+  };
+  const caller = async (): Promise<void> => {
+    while (!stopped) {
+      const mark = `{${randomUUID()}}:used`;
+      marks.set(mark, []);
+      await Promise.all([...stores, ...stores].map((store) => want(store, mark)));
+    }
+  };
+  const callers = Promise.all(Array.from({ length: 8 }, caller));
+  return {
+    /** Once so many more marks were taken. */
+    async taken(count: number): Promise<void> {
+      const now = (): number => [...marks.values()].filter((all) => all.includes("taken")).length;
+      const before = now();
+      await expectEventually(() => Promise.resolve(now() >= before + count));
+    },
+    async end(): Promise<ReadonlyMap<string, readonly Outcome[]>> {
+      stopped = true;
+      await callers;
+      return marks;
+    },
+  };
+}
+
+/** No caller hung, no mark was taken twice, and whatever was taken is still taken. */
+async function expectKept(marks: ReadonlyMap<string, readonly Outcome[]>, store: Store): Promise<void> {
+  const all = [...marks.values()].flat();
+  expect(all).toContain("refused");
+  expect(all).not.toContain("hung");
+  for (const [mark, outcomes] of marks) {
+    const taken = outcomes.filter((outcome) => outcome === "taken").length;
+    expect(taken, `${mark} was taken by so many`).toBeLessThanOrEqual(1);
+    if (taken === 1) expect(await store.add(mark, "again", 600), `${mark} was free again`).toBe(false);
+  }
+}
+
+/** Sessions as people have them while it happens. */
+async function keepSessions(store: Store): Promise<Map<string, string>> {
+  const sessions = new Map(Array.from({ length: 60 }, () => [`session:{${randomUUID()}}`, randomUUID()]));
+  await Promise.all(Array.from(sessions, ([key, value]) => store.setUnless(`${key}:ended`, key, value, 600)));
+  return sessions;
+}
+
+async function expectSessions(store: Store, sessions: ReadonlyMap<string, string>): Promise<void> {
+  for (const [key, value] of sessions) expect(await store.get(key)).toBe(value);
+}
+
+function answers(ask: () => Promise<unknown>): Promise<void> {
+  return expectEventually(() => ask().then(() => true));
+}
+
+async function newPrimary(group: RedisGroup, key: string, old: number): Promise<number> {
+  await expectEventually(async () => (await group.primaryOf(key)) !== old);
+  return group.primaryOf(key);
+}
+
+describe("by Sentinel, with each write on a replica", () => {
+  let group: SentinelGroup;
+  let stores: Store[];
+  const log = recordingLog();
+
+  beforeAll(async () => {
+    group = await startSentinels();
+    stores = [redisStore(group.url(1), log), redisStore(group.url(1), recordingLog())];
+    await Promise.all(stores.map((store) => store.ping()));
+  });
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    await group.stop();
+  });
+
+  it("the primary is killed under load: nothing hangs, is used twice or lost, and it goes on by itself", async () => {
+    const [store] = stores as [Store];
+    const sessions = await keepSessions(store);
+    const load = underLoad(stores);
+    await load.taken(50);
+    const old = await group.primaryOf("");
+    await group.kill(old);
+    await newPrimary(group, "", old);
+    await load.taken(50);
+    await expectKept(await load.end(), store);
+    await expectSessions(store, sessions);
+    expect(log.lines.map(({ message }) => message)).toEqual(["redis can't be reached", "redis can be reached again"]);
+    await group.restart(old);
+  });
+
+  it("the primary freezes and wakes up after another one has taken over: nobody is told what was true before", async () => {
+    const reader = redisStore(group.url(), recordingLog());
+    await reader.set("truth", "old", 600);
+    const old = await group.primaryOf("");
+    group.pause(old);
+    const current = await newPrimary(group, "", old);
+    await group.ask(current, "set", "rolecall:truth", "new");
+    group.resume(old);
+    const told = new Set<string | undefined>();
+    await expectEventually(async () => {
+      told.add(await reader.get("truth"));
+      return true;
+    });
+    for (let i = 0; i < 50; i += 1) told.add(await reader.get("truth").catch(() => "new"));
+    expect([...told]).toEqual(["new"]);
+    expect(await reader.add("mark", "used", 600)).toBe(true);
+    expect(await group.ask(current, "exists", "rolecall:mark")).toBe(1);
+    await reader.close();
+  });
+});
+
+describe("by Sentinel, where no replica is left", () => {
+  it("refuses writes that were to be on one, goes on reading, and writes again when one is there", async () => {
+    const group = await startSentinels(1);
+    const store = redisStore(group.url(1), recordingLog());
+    const [primary = 0, replica = 0] = group.nodes;
+    await store.set("session", "Jane's", 600);
+    await group.kill(replica);
+    await expect(store.add("mark", "used", 600)).rejects.toMatchObject({
+      code: "store_unavailable",
+      message: "redis: too few replicas have the write",
+    });
+    expect(await store.get("session")).toBe("Jane's");
+    await store.ping();
+    await group.restart(replica);
+    await answers(() => store.set("session", "Joe's", 600));
+    expect(await group.ask(replica, "get", "rolecall:session")).toBe("Joe's");
+    expect(await group.primaryOf("")).toBe(primary);
+    await store.close();
+    await group.stop();
+  });
+});
+
+describe("as a Cluster, with each write on a replica", () => {
+  let group: ClusterGroup;
+  let stores: Store[];
+
+  beforeAll(async () => {
+    group = await startCluster(1);
+    stores = [redisStore(group.url(1), recordingLog()), redisStore(group.url(1), recordingLog())];
+    await Promise.all(stores.map((store) => store.ping()));
+  });
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.close()));
+    await group.stop();
+  });
+
+  it("a primary is killed under load: nothing hangs, is used twice or lost, and it goes on by itself", async () => {
+    const [store] = stores as [Store];
+    const sessions = await keepSessions(store);
+    const load = underLoad(stores);
+    await load.taken(50);
+    const [old = 0] = group.primaries;
+    const key = await keyOn(group, old);
+    await group.kill(old);
+    await newPrimary(group, `rolecall:${key}`, old);
+    // What the new primary has can be read; it has no replica yet that could hold a write.
+    await answers(() => store.get(key));
+    await expect(store.set(key, "value", 600)).rejects.toMatchObject({ message: /too few replicas/ });
+    await group.restart(old);
+    await answers(() => store.set(key, "value", 600));
+    await load.taken(50);
+    await expectKept(await load.end(), store);
+    await expectSessions(store, sessions);
+    await store.ping();
+  });
+});
+
+/** A key that lies on the server at `port`. */
+async function keyOn(group: RedisGroup, port: number): Promise<string> {
+  for (;;) {
+    const key = randomUUID();
+    if ((await group.primaryOf(`rolecall:${key}`)) === port) return key;
+  }
+}
