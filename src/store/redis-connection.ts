@@ -63,6 +63,8 @@ export function connect(where: Where, outages: Outages): Connection {
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
+    // Its name and version would need a right of their own.
+    disableClientInfo: true,
     retryStrategy: retryDelay,
     // After a failover the old primary answers so until it is gone.
     reconnectOnError: (error) => error.message.startsWith("READONLY"),

@@ -28,6 +28,7 @@ export function watchSwitches(
       // What was said meanwhile is not missed: whoever asks the Sentinels anew is told who is the primary.
       retryStrategy: retryDelay,
       enableReadyCheck: false,
+      disableClientInfo: true,
     });
     // That a Sentinel is away is no fault as long as another one answers; `primary` tells when none does.
     listener.on("error", () => undefined);

@@ -34,8 +34,11 @@ export interface ClusterGroup extends RedisGroup {
   readonly primaries: readonly number[];
 }
 
-/** Three Sentinels, a primary, and two replicas unless said otherwise. */
-export async function startSentinels(replicas = 2): Promise<SentinelGroup> {
+/**
+ * Three Sentinels, a primary, and two replicas unless said otherwise. `silence`: milliseconds after which they hold a
+ * server to be dead, so at least as long nobody is the primary.
+ */
+export async function startSentinels(replicas = 2, silence = SILENCE): Promise<SentinelGroup> {
   const group = new Servers();
   const nodes = await ports(1 + replicas);
   const sentinels = await ports(3);
@@ -53,7 +56,7 @@ export async function startSentinels(replicas = 2): Promise<SentinelGroup> {
       `dir ${group.folder}`,
       `sentinel myid ${id}`,
       `sentinel monitor rolecall 127.0.0.1 ${first} 2`,
-      `sentinel down-after-milliseconds rolecall ${SILENCE}`,
+      `sentinel down-after-milliseconds rolecall ${silence}`,
       "sentinel failover-timeout rolecall 2000",
       ...others.map((replica) => `sentinel known-replica rolecall 127.0.0.1 ${replica}`),
       ...known.map(([other, otherId]) => `sentinel known-sentinel rolecall 127.0.0.1 ${other} ${otherId}`),
