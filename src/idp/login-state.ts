@@ -77,5 +77,5 @@ function keyOf(state: string): string {
 }
 
 function sha256(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+  return createHash("sha256").update(text).digest("hex");
 }

@@ -46,10 +46,10 @@ function documentedKeys(): string[] {
 
 function matching(pattern: string): RegExp {
   const sha256 = "[A-Za-z0-9_-]{43}";
-  const parts = { HASH: sha256, GRANT: sha256, ID: "[A-Za-z0-9_-]{22}", NAME: "[a-z_]+" };
+  const parts = { HASH: sha256, GRANT: sha256, ID: "[A-Za-z0-9_-]{22}", NAME: "[a-z_]+", HEX: "[0-9a-f]{64}" };
   const escaped = pattern.replaceAll(/[{}]/g, String.raw`\$&`);
   return new RegExp(
-    `^rolecall:${escaped.replaceAll(/HASH|GRANT|ID|NAME/g, (name) => parts[name as keyof typeof parts])}$`,
+    `^rolecall:${escaped.replaceAll(/HASH|GRANT|ID|NAME|HEX/g, (name) => parts[name as keyof typeof parts])}$`,
   );
 }
 
