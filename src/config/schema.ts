@@ -201,7 +201,12 @@ export const configSchema = z.strictObject({
     .prefault({})
     .meta({ description: "What nobody honest meets." }),
   redis: z
-    .strictObject({ url: secretReference.meta({ description: "Where the URL is; it may hold a password." }) })
+    .strictObject({
+      url: secretReference.meta({
+        description:
+          "Where the URL is: redis://, redis+sentinel:// or redis+cluster://, or rediss… for TLS; it may hold a password.",
+      }),
+    })
     .optional()
     .meta({ description: "Sessions and sign-ins under way. Production needs it; left out in development: in memory." }),
   ledger: z

@@ -20,8 +20,15 @@ const HANGS = 8000;
 /** What became of one mark that every store wanted at once. */
 type Outcome = "taken" | "not taken" | "refused" | "hung";
 
+interface Load extends AsyncDisposable {
+  /** Resolves once so many more marks were taken. */
+  taken(count: number): Promise<void>;
+  /** Stops it; what became of each mark. */
+  end(): Promise<ReadonlyMap<string, readonly Outcome[]>>;
+}
+
 /** Several callers on every store, each wanting the same marks at the same moment, until told to stop. */
-function underLoad(stores: Store[]) {
+function underLoad(stores: Store[]): Load {
   const marks = new Map<string, Outcome[]>();
   let stopped = false;
   const want = async (store: Store, mark: string): Promise<void> => {
@@ -43,18 +50,20 @@ function underLoad(stores: Store[]) {
     }
   };
   const callers = Promise.all(Array.from({ length: 8 }, caller));
+  const end: Load["end"] = async () => {
+    stopped = true;
+    await callers;
+    return marks;
+  };
   return {
-    /** Once so many more marks were taken. */
-    async taken(count: number): Promise<void> {
+    async taken(count) {
       const now = (): number => [...marks.values()].filter((all) => all.includes("taken")).length;
       const before = now();
       await expectEventually(() => Promise.resolve(now() >= before + count));
     },
-    async end(): Promise<ReadonlyMap<string, readonly Outcome[]>> {
-      stopped = true;
-      await callers;
-      return marks;
-    },
+    end,
+    // Also where the test fails: it would go on for ever.
+    [Symbol.asyncDispose]: async () => void (await end()),
   };
 }
 
@@ -108,7 +117,7 @@ describe("by Sentinel, with each write on a replica", () => {
   it("the primary is killed under load: nothing hangs, is used twice or lost, and it goes on by itself", async () => {
     const [store] = stores as [Store];
     const sessions = await keepSessions(store);
-    const load = underLoad(stores);
+    await using load = underLoad(stores);
     await load.taken(50);
     const old = await group.primaryOf("");
     await group.kill(old);
@@ -180,7 +189,7 @@ describe("as a Cluster, with each write on a replica", () => {
   it("a primary is killed under load: nothing hangs, is used twice or lost, and it goes on by itself", async () => {
     const [store] = stores as [Store];
     const sessions = await keepSessions(store);
-    const load = underLoad(stores);
+    await using load = underLoad(stores);
     await load.taken(50);
     const [old = 0] = group.primaries;
     const key = await keyOn(group, old);

@@ -91,7 +91,7 @@ export async function startCluster(replicas = 0): Promise<ClusterGroup> {
   const startNode = async (port: number): Promise<void> => {
     const settings = { enabled: "yes", port: await freePort(), "node-timeout": SILENCE, "replica-validity-factor": 0 };
     const flags = Object.entries(settings).flatMap(([name, value]) => [`--cluster-${name}`, String(value)]);
-    await group.start(port, "--dir", group.folder, ...flags, "--cluster-config-file", `nodes-${port}.conf`);
+    await group.start(port, ...flags, "--cluster-config-file", `nodes-${port}.conf`);
   };
   await Promise.all(all.map(startNode));
   const busPort = async (port: number): Promise<string> => {
@@ -135,8 +135,9 @@ class Servers {
   readonly #running = new Map<number, ChildProcess>();
 
   async start(port: number, ...settings: string[]): Promise<void> {
-    // A replica would wait five seconds for others that want the same copy.
-    this.adopt(port, await spawnRedis(port, "--repl-diskless-sync-delay", "0", ...settings));
+    // A replica would wait five seconds for others that want the same copy, which it writes to its folder.
+    const replication = ["--repl-diskless-sync-delay", "0", "--dir", this.folder, "--dbfilename", `${port}.rdb`];
+    this.adopt(port, await spawnRedis(port, ...replication, ...settings));
   }
 
   adopt(port: number, server: ChildProcess): void {
