@@ -96,7 +96,8 @@ export function connect(where: Where, outages: Outages): Connection {
  * for, a longer one is not.
  */
 export async function ready(client: Connection, sendBy: number): Promise<void> {
-  if (client.status === "ready") return;
+  // One that is being left takes nothing more, and the next one is on its way.
+  if (client.status === "ready" && client.stream.writable) return;
   if (client.status === "end") throw new Error("the connection was closed");
   const { promise, resolve, reject } = Promise.withResolvers<undefined>();
   const onReady = (): void => {
