@@ -47,6 +47,7 @@ export async function startSentinels(replicas = 2, silence = SILENCE): Promise<S
   for (const port of others) await group.start(port, "--replicaof", "127.0.0.1", String(first));
   for (const port of others)
     await expectEventually(async () => String(await group.ask(port, "role")).includes(",connected,"));
+  await expectEventually(() => group.hasReplicas(first, replicas));
   const ids = sentinels.map((port) => [port, randomBytes(20).toString("hex")] as const);
   for (const [port, id] of ids) {
     const known = ids.filter((other) => other[0] !== port);
@@ -115,6 +116,7 @@ export async function startCluster(replicas = 0): Promise<ClusterGroup> {
     await group.ask(port, "cluster", "replicate", String(await group.ask(primaries[i % 3] ?? 0, "cluster", "myid")));
     await expectEventually(async () => String(await group.ask(port, "role")).includes(",connected,"));
   }
+  for (const port of primaries) await expectEventually(() => group.hasReplicas(port, replicas));
   return {
     ...group.methods(),
     primaries,
@@ -156,6 +158,11 @@ class Servers {
     } finally {
       client.disconnect();
     }
+  }
+
+  /** Whether so many replicas have told the primary that they follow. */
+  async hasReplicas(port: number, replicas: number): Promise<boolean> {
+    return Number(await this.ask(port, "wait", String(replicas), "100")) >= replicas;
   }
 
   methods(): Omit<RedisGroup, "url" | "primaryOf" | "restart"> {
