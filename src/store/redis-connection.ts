@@ -74,7 +74,7 @@ export function connect(where: Where, outages: Outages): Connection {
   client.setMaxListeners(0);
   let why: string | undefined;
   client.on("error", (error) => {
-    why = error.message;
+    why = messageOf(error);
     // With Sentinels that can't be reached there is no connection whose loss would be told.
     if (client.status === "connecting") outages.lost(client, why);
   });
@@ -155,4 +155,9 @@ export class Outages {
   forget(what: unknown): void {
     this.over(what);
   }
+}
+
+/** Redis repeats what it was sent where it doesn't know the command, a password too. */
+export function messageOf({ message }: Error): string {
+  return message.replace(/,? with args beginning with:.*/s, "");
 }

@@ -1,7 +1,7 @@
 import { parseRedisUrl } from "../config/redis-url.ts";
 import { Refusal } from "../flow/errors.ts";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
-import { Outages, type Connection } from "./redis-connection.ts";
+import { messageOf, Outages, type Connection } from "./redis-connection.ts";
 import { redisServers } from "./redis-servers.ts";
 
 /** Milliseconds that the replicas have; less than a command's own time. */
@@ -65,7 +65,7 @@ async function refusing<T>(ask: () => Promise<T>): Promise<T> {
     return await ask();
   } catch (error) {
     // No `cause`: ioredis hangs the command with its arguments on some of its errors.
-    throw new Refusal("store_unavailable", `redis: ${error instanceof Error ? error.message : "unknown error"}`);
+    throw new Refusal("store_unavailable", `redis: ${error instanceof Error ? messageOf(error) : "unknown error"}`);
   }
 }
 
