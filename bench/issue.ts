@@ -1,9 +1,10 @@
 import { federationSigner } from "../src/aws/federation-token.ts";
 import { issuerDocuments } from "../src/aws/issuer-documents.ts";
-import { keySigner } from "../src/aws/signer.ts";
+import { keySigner, publishedKey } from "../src/aws/signer.ts";
 import { stsClient } from "../src/aws/sts.ts";
 import { federationClaims } from "../src/flow/federation-token.ts";
 import { openKeys } from "../src/keys/key-file.ts";
+import { importKeys } from "../src/keys/key-format.ts";
 import { startCompany } from "./company.ts";
 import { alternate, figures, type Figures } from "./measure.ts";
 
@@ -17,11 +18,14 @@ export async function issue(): Promise<Figures> {
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const sts = stsClient({ region: config.aws.region, endpoint: aws.url, log });
   try {
-    const keys = await openKeys(company.folder, { signingAlgorithm: "ES256", origin: "bench" });
+    const file = await openKeys(company.folder, { signingAlgorithm: "ES256", origin: "bench" });
+    const { federation } = await importKeys(file, Date.now());
+    const [active] = federation;
+    if (active.signs === undefined || !("privateKey" in active.signs)) throw new Error("no key in the file");
     const issuer = `${config.baseUrl}/federation`;
     const { roleArn, audience } = config.aws;
-    const documents = issuerDocuments(issuer, keys.federation.map(keySigner));
-    const sign = federationSigner({ signer: keySigner(keys.federation[0]), documents, audience });
+    const documents = issuerDocuments(issuer, federation.map(publishedKey));
+    const sign = federationSigner({ signer: keySigner(active, active.signs.privateKey), documents, audience });
     const sessionName = "jane@acme.example";
     const tags = { team: "search", "cost-centre": "cc-1042" };
     const { jwt } = await sign(

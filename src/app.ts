@@ -1,8 +1,5 @@
 import type { RequestListener } from "node:http";
 import type { Request, Response } from "express";
-import { federationSigner } from "./aws/federation-token.ts";
-import { issuerDocuments } from "./aws/issuer-documents.ts";
-import { keySigner } from "./aws/signer.ts";
 import { stsClient } from "./aws/sts.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
@@ -22,9 +19,12 @@ import { oidcClient, type OidcClient } from "./idp/oidc.ts";
 import { ProviderGrants } from "./idp/provider-grants.ts";
 import { claimsRefresher, type Connection } from "./idp/refresh.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
-import { openKeys } from "./keys/key-file.ts";
+import { checkpointKeyOf } from "./keys/checkpoint-key.ts";
+import { openKeys, readKeys } from "./keys/key-file.ts";
+import type { Keys } from "./keys/key-format.ts";
 import { openLedger } from "./ledger/ledger.ts";
 import { configuredPlace } from "./ledger/place.ts";
+import { Federation } from "./federation.ts";
 import { Listener } from "./listener.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import {
@@ -40,6 +40,7 @@ import { Steps } from "./metrics/steps.ts";
 import { NO_TRACES, type Traces } from "./metrics/traces.ts";
 import { createAuthorizationServer } from "./oauth/authorization-server.ts";
 import type { TokenRequest } from "./oauth/grants.ts";
+import { KeysInForce } from "./keys-in-force.ts";
 import { configChanged, ConfigInForce, type ReloadOutcome } from "./config-in-force.ts";
 import { Opened } from "./opened.ts";
 import { memoryStore } from "./store/memory.ts";
@@ -54,6 +55,8 @@ export interface Broker {
   readonly port: number;
   /** Puts the tags and access of what `load` returns in force, as {@link ConfigInForce.reload} does. */
   reload(load: () => Config): Promise<ReloadOutcome>;
+  /** Reads keys.json again, as {@link KeysInForce.reload} does. */
+  reloadKeys(): Promise<void>;
   /** `/readyz` says 503 from now on, and every answer ends its connection; whoever comes is still served. */
   retire(): void;
   /** Takes no new requests, finishes those under way, within 30 seconds, then closes what they used. */
@@ -74,11 +77,11 @@ export async function startBroker(
   const opened = new Opened();
   const listener = new Listener();
   try {
-    const { port, reload } = await joinParts(opened, listener, { config, log, now, traces });
+    const { port, reload, reloadKeys } = await joinParts(opened, listener, { config, log, now, traces });
     const retire = (): void => {
       listener.retire();
     };
-    return { port, reload, retire, close: () => opened.close() };
+    return { port, reload, reloadKeys, retire, close: () => opened.close() };
   } catch (error) {
     // What stays open would keep the process alive, deaf to its supervisor.
     await opened.close();
@@ -91,13 +94,19 @@ async function joinParts(
   opened: Opened,
   listener: Listener,
   { config, log, now, traces }: { config: Config; log: Log; now: () => number; traces: Traces },
-): Promise<Pick<Broker, "port" | "reload">> {
+): Promise<Pick<Broker, "port" | "reload" | "reloadKeys">> {
   const { aws, baseUrl, stateDir } = config;
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
-  const keys = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin });
-  const record = await openLedger({ ...configuredPlace(config), checkpointKey: keys.checkpoint, log, now });
+  const file = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin, now });
+  const checkpointKey = checkpointKeyOf(file, config);
+  const record = await openLedger({ ...configuredPlace(config), checkpointKey, log, now });
   opened.add(() => record.close());
+  // Before anything is signed with them: no record, no change.
+  const load = (): ReturnType<typeof readKeys> => readKeys(stateDir, now());
+  const keysInForce = await KeysInForce.start({ file, load, ledger: record, log, now });
+  opened.add(() => keysInForce.close());
+  const keys = (): Keys => keysInForce.keys;
   const redis = config.redisUrl === undefined ? undefined : redisStore(config.redisUrl, log);
   if (redis) opened.add(() => redis.close());
   const bareStore = redis ?? memoryStore(now);
@@ -109,14 +118,15 @@ async function joinParts(
     version: VERSION,
     ledger: record,
     store: bareStore,
-    keys: keys.federation,
+    keys: () => keysInForce.standing,
+    keysInForce: () => keysInForce.upToDate,
     mappingVersion: () => inForce.mapping.version,
     configInForce: () => inForce.upToDate,
     now,
   });
   const steps = new Steps(metrics, traces);
   const ledger = observedLedger(record, steps);
-  const store = sealed(observedStore(bareStore, steps), keys.sealingKey, log);
+  const store = sealed(observedStore(bareStore, steps), () => keys().sealingKeys, log);
   const limits = rateLimits(store, config.rateLimits, (limit) => {
     metrics.rateLimited(limit);
   });
@@ -127,8 +137,8 @@ async function joinParts(
   const refreshClaims = observedRefresh(claimsRefresher({ connections, grants, onRevoked, now }), steps);
   const states = loginStates(store, now);
 
-  const documents = issuerDocuments(fixed.issuer, keys.federation.map(keySigner));
-  const signer = keySigner(keys.federation[0]);
+  const federation = new Federation(keys, { ...aws, issuer: fixed.issuer, now });
+  opened.add(() => federation.close());
   const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
   opened.add(sts.close);
   const ports: IssuePorts = {
@@ -136,7 +146,7 @@ async function joinParts(
     ledger,
     refreshClaims,
     mapTags: observedMapping(mapTags, steps),
-    sign: observedSigner(federationSigner({ signer, documents, audience: aws.audience, now }), steps),
+    sign: observedSigner((claims) => federation.sign(claims), steps),
     assumeRole: observedSts(sts.assumeRole, steps),
     exchanges: new Exchanges(),
   };
@@ -144,8 +154,7 @@ async function joinParts(
   const authorizationServer = createAuthorizationServer({
     issuer: `${baseUrl}/oauth`,
     store,
-    signingKeys: keys.oauth,
-    cookieKeys: keys.cookieKeys,
+    keys,
     signInMaxAgeSeconds: config.signInMaxAgeSeconds,
     onGrantReused: (grant, request) => recordReuse(ledger, grant, request && callerIn(request)),
     onTokenRefused: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request), "token_request_invalid"),
@@ -162,9 +171,9 @@ async function joinParts(
     authorizationServer,
     decide: (identity) => decide(ports, settings(), identity),
     issue: observedIssue((request) => issueCredentials(ports, settings(), request), steps),
-    documents,
+    documents: () => federation.documents,
     isStopping: () => listener.retired,
-    cookieKeys: keys.cookieKeys,
+    cookieKeys: () => keys().cookieKeys,
     limits,
     metrics,
     traces,
@@ -176,7 +185,11 @@ async function joinParts(
   // Express is a request listener, as Node's types have it, though its own say "any".
   const port = await listener.listen(config.listen, app as RequestListener);
   opened.add(() => listener.close(CLOSING_PATIENCE));
-  return { port, reload: (load) => inForce.reload(load, { ledger, log }) };
+  return {
+    port,
+    reload: (load) => inForce.reload(load, { ledger, log }),
+    reloadKeys: () => keysInForce.reload(),
+  };
 }
 
 /** Express's own objects, since that is where the authorization server is mounted. */

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import { join, resolve } from "node:path";
-import { Command, CommanderError, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { VERSION } from "./cli/version.ts";
 import type { AuditIo } from "./operator/audit.ts";
 import type { OperatorIo } from "./operator/check.ts";
+import type { KeyUse } from "./keys/key-states.ts";
 import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
 
 /** The operators' program: parses, and runs one command. Each is loaded when it is asked for, and not before. */
@@ -46,6 +47,7 @@ Examples:
   rolecall-broker check --config rolecall.yaml
   rolecall-broker explain --provider okta --claims claims.json
   rolecall-broker template aws/role > role.yaml
+  rolecall-broker keys list
   rolecall-broker serve --config /etc/rolecall/rolecall.yaml
 
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.`,
@@ -106,7 +108,7 @@ audit
   .description("recompute the whole record; exit 1 and the first bad row where it does not hold")
   .option(...CONFIG)
   .option("--checkpoint <file...>", "a checkpoint that was kept elsewhere: proves that nothing up to it is missing")
-  .option("--key <verifier key>", "the checkpoints' public key; left out: that of keys.json in stateDir")
+  .option("--key <verifier key>", "the checkpoints' public key; left out: that of keys.json or checkpointKey")
   .option(...JSON_OUTPUT)
   .addHelpText("after", "\nExample:\n  rolecall-broker audit verify --checkpoint kept-elsewhere.txt")
   .action(async (options: { config: string; checkpoint?: string[]; key?: string; json?: true }) => {
@@ -164,6 +166,70 @@ ledger
   .action(async ({ config, ...rest }: { config: string; json?: true }) => {
     const { ledgerCopy } = await import("./operator/ledger-copy.ts");
     process.exitCode = await withLedger(config, (it) => ledgerCopy(it, rest, io));
+  });
+
+const keys = program.command("keys").description("what is signed and sealed with: prepared, active, retired, revoked");
+
+keys
+  .command("list")
+  .description("show every key, what it is now and until when")
+  .option(...CONFIG)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker keys list --config rolecall.yaml")
+  .action(async (options: { config: string; json?: true }) => {
+    const { keysList } = await import("./operator/keys.ts");
+    process.exitCode = await keysList({ json: false, ...options }, io);
+  });
+
+keys
+  .command("rotate")
+  .description("prepare the next key: published at once, active by itself after the delay")
+  .option(...CONFIG)
+  .addOption(
+    new Option("--use <use>", "what the key is for")
+      .choices(["federation", "oauth", "cookies", "sealing"])
+      .default("federation"),
+  )
+  .addOption(new Option("--delay <duration>", "until it is active, 1m to 30d").default("24h"))
+  .addOption(new Option("--now", "active at once; with a key that is prepared already, that one").conflicts("delay"))
+  .option("--kms <arn>", "for federation: a key in AWS KMS instead of one in keys.json")
+  .option(...JSON_OUTPUT)
+  .addHelpText(
+    "after",
+    `
+Run it for one keys.json, then copy that where brokers have copies of their own.
+
+Examples:
+  rolecall-broker keys rotate --config rolecall.yaml
+  rolecall-broker keys rotate --use cookies --delay 1h
+  rolecall-broker keys rotate --kms arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
+  )
+  .action(async (options: { config: string; use: KeyUse; delay: string; now?: true; kms?: string; json?: true }) => {
+    const { keysRotate } = await import("./operator/keys.ts");
+    process.exitCode = await keysRotate(options, io);
+  });
+
+keys
+  .command("revoke")
+  .description("withdraw a key for good, at once; the prepared one takes over, or a new one")
+  .argument("<kid>", "as keys list shows it")
+  .option(...CONFIG)
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker keys revoke zpFXBMzGh0hwLq4vvlkhEZHFzKAAoCOqFBoOWSEIyEQ")
+  .action(async (kid: string, options: { config: string; json?: true }) => {
+    const { keysRevoke } = await import("./operator/keys.ts");
+    process.exitCode = await keysRevoke({ kid, ...options }, io);
+  });
+
+keys
+  .command("checkpoint")
+  .description("move the key that signs the record's checkpoints out of keys.json")
+  .option(...CONFIG)
+  .requiredOption("--move-to <file>", "a new file, which the configuration's checkpointKey then names", fromHere)
+  .addHelpText("after", "\nExample:\n  rolecall-broker keys checkpoint --move-to /etc/rolecall/checkpoint-key.json")
+  .action(async ({ config, moveTo }: { config: string; moveTo: string }) => {
+    const { moveCheckpointKey } = await import("./operator/keys.ts");
+    process.exitCode = await moveCheckpointKey({ config, file: moveTo }, io);
   });
 
 try {

@@ -33,6 +33,7 @@ const FIXED: Readonly<Record<FixedField, string>> = {
   rateLimits: "rateLimits",
   redisUrl: "redis",
   ledgerUrl: "ledger",
+  checkpointKey: "checkpointKey",
 };
 
 /** The tags and access that count now: those of the start, or of the last good file since. */

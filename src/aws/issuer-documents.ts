@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { Signer } from "./signer.ts";
+import type { PublishedKey } from "./signer.ts";
 
 /** OpenID Connect Discovery 1.0, as much of it as IAM reads. */
 export interface DiscoveryDocument {
@@ -20,24 +20,24 @@ export interface IssuerDocuments {
 
 /**
  * The two documents by which IAM trusts the federation issuer; to be served with `Cache-Control: no-cache`, since IAM
- * heeds it and a withdrawn key must be gone at once. `signers`: the active one first, because some STS look at the
+ * heeds it and a withdrawn key must be gone at once. `keys`: the active one first, because some STS look at the
  * first key only. `kid`, `use` and `alg` are there; `key_ops` is not, since STS refuses any value of it.
  */
-export function issuerDocuments(issuer: string, signers: readonly Signer[]): IssuerDocuments {
+export function issuerDocuments(issuer: string, keys: readonly PublishedKey[]): IssuerDocuments {
   return {
     discovery: {
       issuer,
       jwks_uri: `${issuer}/jwks`,
-      id_token_signing_alg_values_supported: [...new Set(signers.map((signer) => signer.algorithm))],
+      id_token_signing_alg_values_supported: [...new Set(keys.map((key) => key.algorithm))],
       response_types_supported: ["id_token"],
       subject_types_supported: ["public"],
       claims_supported: ["iss", "sub", "aud", "iat", "exp", "jti"],
     },
-    jwks: { keys: signers.map(publishedKey) },
+    jwks: { keys: keys.map(jwkOf) },
   };
 }
 
-function publishedKey({ keyId, algorithm, publicJwk, x5c }: Signer): JWK {
+function jwkOf({ keyId, algorithm, publicJwk, x5c }: PublishedKey): JWK {
   const { kty, n, e, crv, x, y } = publicJwk;
   const parameters = algorithm === "RS256" ? { n, e } : { crv, x, y };
   // By name, so that nothing else of a key, least of all its private half, is ever published.

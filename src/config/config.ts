@@ -35,6 +35,7 @@ export interface Config {
     readonly signingAlgorithm: "ES256" | "RS256";
     readonly transitiveTags: readonly string[];
     readonly stsEndpoint: string | undefined;
+    readonly kmsEndpoint: string | undefined;
     readonly models: readonly string[];
   };
   readonly providers: readonly ProviderConfig[];
@@ -51,6 +52,8 @@ export interface Config {
   readonly redisUrl: string | undefined;
   /** Resolved, a PostgreSQL URL; undefined: SQLite in `stateDir`. */
   readonly ledgerUrl: string | undefined;
+  /** Resolved: the key that signs checkpoints, as JSON; undefined: it lies in keys.json. */
+  readonly checkpointKey: string | undefined;
   readonly source: ConfigSource;
 }
 

@@ -48,12 +48,17 @@ export function loadConfigWithoutSecrets(file: string): Config {
 }
 
 /**
- * The same check with the ledger's URL as the only secret: for commands that read the record and talk to nobody else.
+ * The same check with no secrets but the ledger's URL and, where it can be read, the checkpoint key: for commands that
+ * read the record and talk to nobody else.
  */
 export function loadConfigOfLedger(file: string, env: Surroundings["env"]): Config {
   return load(file, (folder, add) => {
     const read = secretReader({ env, folder }, add);
-    return (reference, path) => (path === "ledger.url" ? read(reference, path) : "");
+    return (reference, path) => {
+      if (path === "ledger.url") return read(reference, path);
+      // Whoever only reads the record may do without it.
+      return path === "checkpointKey" ? (readSecret(reference, { env, folder }, () => undefined) ?? "") : "";
+    };
   });
 }
 
@@ -82,6 +87,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
   if (redisUrl) checkRedisUrl(redisUrl, readable.environment, add);
   const ledgerUrl = readable.ledger && readSecretAt?.(readable.ledger.url, "ledger.url");
   if (ledgerUrl) checkLedgerUrl(ledgerUrl, readable.environment, add);
+  const checkpointKey = readable.checkpointKey && readSecretAt?.(readable.checkpointKey, "checkpointKey");
   const { rules, mapping } = readTags(readable.tags, folder, faults);
 
   if (faults.length > 0 || !whole || !mapping) throw new ConfigError(faults, source);
@@ -101,6 +107,7 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
     rateLimits: whole.rateLimits,
     redisUrl,
     ledgerUrl,
+    checkpointKey,
     source,
   };
 }
@@ -127,8 +134,13 @@ function allowedFiles(tags: Readable["tags"], folder: string): string[] {
 }
 
 function awsOf(aws: ConfigFile["aws"]): Config["aws"] {
-  const { sessionDuration, stsEndpoint, ...rest } = aws;
-  return { ...rest, sessionDurationSeconds: seconds(sessionDuration), stsEndpoint: stsEndpoint ?? undefined };
+  const { sessionDuration, stsEndpoint, kmsEndpoint, ...rest } = aws;
+  return {
+    ...rest,
+    sessionDurationSeconds: seconds(sessionDuration),
+    stsEndpoint: stsEndpoint ?? undefined,
+    kmsEndpoint: kmsEndpoint ?? undefined,
+  };
 }
 
 function connect(provider: Provider, i: number, readSecretAt: ReadSecret | undefined, add: AddFault): ProviderConfig {

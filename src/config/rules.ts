@@ -64,13 +64,23 @@ function checkAddresses(file: Readable, add: AddFault): void {
 
 /** Law 8: what production never takes. */
 function checkEnvironment({ environment, aws, redis }: Readable, add: AddFault): void {
-  const stsEndpoint = aws?.stsEndpoint ?? undefined;
-  if (environment === "development" && stsEndpoint !== undefined)
-    checkHost("aws.stsEndpoint", stsEndpoint, environment, add);
+  checkEndpoint("aws.stsEndpoint", "STS", aws?.stsEndpoint ?? undefined, environment, add);
+  checkEndpoint("aws.kmsEndpoint", "KMS", aws?.kmsEndpoint ?? undefined, environment, add);
   if (environment !== "production") return;
-  if (stsEndpoint !== undefined) add("aws.stsEndpoint", "is for development only: production asks AWS's own STS");
   if (redis === undefined)
     add("redis", "is missing: production keeps sessions in Redis, as redis: { url: { env: REDIS_URL } }");
+}
+
+function checkEndpoint(
+  path: string,
+  service: string,
+  url: string | undefined,
+  environment: Readable["environment"],
+  add: AddFault,
+): void {
+  if (url === undefined) return;
+  if (environment === "development") checkHost(path, url, environment, add);
+  if (environment === "production") add(path, `is for development only: production asks AWS's own ${service}`);
 }
 
 /** Plain http is for this machine only, and in production neither is taken. */

@@ -154,12 +154,13 @@ export const configSchema = z.strictObject({
     signingAlgorithm: z
       .enum(["ES256", "RS256"])
       .default("ES256")
-      .meta({ description: "Algorithm of the federation token's signature." }),
+      .meta({ description: "Algorithm of new federation keys, at the first start and at a rotation." }),
     transitiveTags: z
       .array(z.string())
       .default([])
       .meta({ description: "Tags that stay on when the session assumes another role." }),
     stsEndpoint: url.nullish().meta({ description: "Development only: another STS." }),
+    kmsEndpoint: url.nullish().meta({ description: "Development only: another KMS." }),
     models: z
       .array(z.string().min(1))
       .default(["*"])
@@ -213,6 +214,9 @@ export const configSchema = z.strictObject({
     .strictObject({ url: secretReference.meta({ description: "Where the URL is; it may hold a password." }) })
     .optional()
     .meta({ description: "The record in PostgreSQL, for several brokers. Left out: an SQLite file in stateDir." }),
+  checkpointKey: secretReference
+    .optional()
+    .meta({ description: "Where the key that signs the record's checkpoints is. Left out: in keys.json." }),
 });
 
 /** rolecall.yaml after the schema: defaults filled in, durations and references still as written. */

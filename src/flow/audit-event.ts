@@ -66,8 +66,12 @@ export interface AuditEvent {
   readonly tokenId?: string;
   /** SHA-256 of the whole federation token, hex: what CloudTrail's reader can match, and nobody can use. */
   readonly tokenSha256?: string;
-  /** `kid` of the key that signed. */
+  /** `kid` of the key that signed, or that changed. */
   readonly keyId?: string;
+  /** What the key `keyId` is for, what it was and what it is from now on (`key.changed`); docs/keys.md has the words. */
+  readonly keyUse?: string;
+  readonly keyFrom?: string;
+  readonly keyTo?: string;
   readonly stsRequestId?: string;
   readonly accessKeyId?: string;
   /** Per cent, as STS returned it. */

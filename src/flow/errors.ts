@@ -244,6 +244,11 @@ export const REASONS = {
   },
 
   // Federation token and STS (AWS STS API reference, AssumeRoleWithWebIdentity, "Errors").
+  signing_unavailable: {
+    status: 503,
+    sentence: "The key that Rolecall signs with could not be used just now.",
+    remedy: LATER,
+  },
   federation_token_invalid: {
     status: 500,
     sentence: "Rolecall's own token failed its check before it was sent to AWS.",

@@ -13,7 +13,10 @@ export interface Caller {
 
 /** The record. Every rejection is a Refusal `ledger_unavailable`, within the ledger's deadline. */
 export interface LedgerPort {
-  /** Resolves once the row is durable, with its place. A second outcome for one request ID is refused. */
+  /**
+   * Resolves once the row is durable, with its place. A second outcome for one request ID is refused. A `key.changed`
+   * that is there already, by its request ID, is not written again: the place is that of the first.
+   */
   append(event: AuditEvent): Promise<{ seq: number }>;
   /** The session name bound to this person, from the database itself; undefined: nobody was bound yet. */
   sessionNameOf(person: { directory: string; subject: string }): Promise<string | undefined>;

@@ -4,7 +4,7 @@ import type { KeyValueStore } from "../flow/ports.ts";
 export interface HealthParts {
   readonly store: Pick<KeyValueStore, "ping">;
   readonly ledger: { state(): Promise<{ writable: boolean }> };
-  readonly documents: { readonly jwks: object };
+  readonly documents: () => { readonly jwks: object };
   /** Told to stop: still serves, and wants nobody new. */
   readonly isStopping: () => boolean;
 }
@@ -31,7 +31,7 @@ export function readyz({ store, ledger, documents, isStopping }: HealthParts): R
       holds(store.ping().then(() => true)),
       holds(ledger.state().then(({ writable }) => writable)),
     ]);
-    const parts = { store: storeOk, ledger: ledgerOk, keys: hasKeys(documents.jwks) };
+    const parts = { store: storeOk, ledger: ledgerOk, keys: hasKeys(documents().jwks) };
     const ready = Object.values(parts).every(Boolean);
     res.status(ready ? 200 : 503).json({ status: ready ? "ready" : "not ready", ...words(parts) });
   };

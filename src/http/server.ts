@@ -33,12 +33,12 @@ export interface HttpParts {
   readonly authorizationServer: AuthorizationServer;
   readonly decide: (identity: Identity) => Promise<MappedTags & { sessionName: string }>;
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
-  /** What AWS reads at `BASE/federation`. */
-  readonly documents: { readonly discovery: object; readonly jwks: object };
+  /** What AWS reads at `BASE/federation`, as it is now. */
+  readonly documents: () => { readonly discovery: object; readonly jwks: object };
   /** Told to stop: still serves, and wants nobody new. */
   readonly isStopping: () => boolean;
-  /** Sign the session cookie: the first one new ones, all of them old ones. */
-  readonly cookieKeys: readonly string[];
+  /** Sign the session cookie: the first one new ones, all of them old ones. The same list until they change. */
+  readonly cookieKeys: () => readonly string[];
   readonly limits: RateLimits;
   readonly metrics: WebMetrics;
   readonly traces: WebTraces;
@@ -81,8 +81,14 @@ export function createServer(parts: HttpParts): express.Express {
   app.use(apiRouter(page));
 
   // AWS. It reads changes at once where it is told not to cache.
-  app.get("/federation/.well-known/openid-configuration", publish(parts.documents.discovery));
-  app.get("/federation/jwks", publish(parts.documents.jwks));
+  app.get(
+    "/federation/.well-known/openid-configuration",
+    publish(() => parts.documents().discovery),
+  );
+  app.get(
+    "/federation/jwks",
+    publish(() => parts.documents().jwks),
+  );
 
   // Operations.
   app.get("/healthz", healthz);
@@ -110,9 +116,9 @@ const readForm: express.RequestHandler = (req, res, next) => {
   });
 };
 
-function publish(document: object): express.RequestHandler {
+function publish(document: () => object): express.RequestHandler {
   return (_req, res) => {
-    res.set("cache-control", "no-cache").json(document);
+    res.set("cache-control", "no-cache").json(document());
   };
 }
 

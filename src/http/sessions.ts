@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import session, { type SessionData } from "express-session";
 import { Refusal } from "../flow/errors.ts";
+import { following } from "../flow/following.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore } from "../flow/ports.ts";
 import { isHttps } from "./guard.ts";
@@ -16,8 +17,8 @@ declare module "express-session" {
 export interface SessionSettings {
   readonly baseUrl: string;
   readonly signInMaxAgeSeconds: number;
-  /** Sign the cookie: the first one new ones, all of them old ones. */
-  readonly cookieKeys: readonly string[];
+  /** Sign the cookie: the first one new ones, all of them old ones. The same list until they change. */
+  readonly cookieKeys: () => readonly string[];
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
@@ -73,14 +74,19 @@ export class SessionStore extends session.Store {
 
 /** Reads the browser's session into `req.session`; anonymous visitors get none stored and no cookie. */
 export function browserSessions(store: KeyValueStore, settings: SessionSettings): RequestHandler {
-  return session({
-    name: sessionCookieName(settings.baseUrl),
-    secret: [...settings.cookieKeys],
-    store: new SessionStore(store, settings),
-    resave: false,
-    saveUninitialized: false,
-    cookie: cookieAttributes(settings.baseUrl),
-  });
+  const handler = following(settings.cookieKeys, (cookieKeys) =>
+    session({
+      name: sessionCookieName(settings.baseUrl),
+      secret: [...cookieKeys],
+      store: new SessionStore(store, settings),
+      resave: false,
+      saveUninitialized: false,
+      cookie: cookieAttributes(settings.baseUrl),
+    }),
+  );
+  return (req, res, next) => {
+    handler()(req, res, next);
+  };
 }
 
 /** Who is signed in in this browser; undefined: nobody, or somebody whose sign-in is older than `signInMaxAge`. */

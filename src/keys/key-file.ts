@@ -1,8 +1,9 @@
 import { mkdir, open, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { importKeys, readKeyFile, type KeyFile, type Keys, type SigningAlgorithm } from "./key-format.ts";
+import { importCheckpointKey, importKeys, readKeyFile } from "./key-format.ts";
 import { newKeyFile } from "./new-keys.ts";
+import type { KeyFile, SigningAlgorithm } from "./stored-keys.ts";
 
 /** How long another process's change of the file is waited for (milliseconds); it takes a few. */
 const LOCK_PATIENCE = 2_000;
@@ -13,25 +14,77 @@ export class KeyFileError extends Error {
 }
 
 export interface KeyOptions {
-  /** `aws.signingAlgorithm`: that of the active federation key. */
+  /** `aws.signingAlgorithm`: that of new federation keys. */
   readonly signingAlgorithm: SigningAlgorithm;
   /** The host of `baseUrl`: the name that checkpoints are signed under, fixed when the file is made. */
   readonly origin: string;
+  /** Epoch milliseconds. */
+  readonly now?: () => number;
+}
+
+/** Where a broker with this `stateDir` has its keys. */
+export function keysPath(stateDir: string): string {
+  return join(stateDir, "keys.json");
 }
 
 /**
- * The broker's keys from `keys.json` in `stateDir`. Made on the first start (folder 0700, file 0600), whole or not at
- * all, and once: of several processes that start together, all get the same keys. Another `signingAlgorithm` than the
- * active key's adds a key in front and keeps the older ones published. Rejects with {@link KeyFileError} where others
- * can read the file or write to its folder, and where it is broken: a broken file is never replaced by new keys.
+ * The broker's keys from `keys.json` in `stateDir`, checked. Made on the first start (folder 0700, file 0600), whole or
+ * not at all, and once: of several processes that start together, all get the same keys. Rejects with
+ * {@link KeyFileError} where others can read the file or write to its folder, and where it is broken: a broken file is
+ * never replaced by new keys.
  */
-export async function openKeys(stateDir: string, options: KeyOptions): Promise<Keys> {
-  const path = join(stateDir, "keys.json");
-  try {
+export async function openKeys(stateDir: string, options: KeyOptions): Promise<KeyFile> {
+  const path = keysPath(stateDir);
+  const { signingAlgorithm, origin, now = Date.now } = options;
+  return explained(path, async () => {
     await prepareFolder(stateDir);
-    const keys = await importKeys((await load(path)) ?? (await change(path, options)));
-    if (keys.federation[0].algorithm === options.signingAlgorithm) return keys;
-    return await importKeys(await change(path, options));
+    const there = await load(path);
+    if (there !== undefined) return checked(there, now());
+    // Made before the lock is taken, so that it is held for a moment only.
+    const fresh = await newKeyFile(signingAlgorithm, origin, new Date(now()));
+    return locked(path, async (replace) => (await load(path)) ?? (await replace(fresh)));
+  });
+}
+
+/** The keys as the file has them now, checked; undefined where there is none. Rejects as {@link openKeys} does. */
+export async function readKeys(stateDir: string, now: number): Promise<KeyFile | undefined> {
+  const path = keysPath(stateDir);
+  return explained(path, async () => {
+    await prepareFolder(stateDir);
+    const file = await load(path);
+    return file && checked(file, now);
+  });
+}
+
+/**
+ * Puts what `change` makes of the keys in their place, once `record` has resolved and while nobody else can change them;
+ * what either rejects with leaves them as they are. Rejects as {@link openKeys} does, also where there are no keys yet.
+ */
+export async function changeKeys(
+  stateDir: string,
+  now: number,
+  change: (file: KeyFile) => KeyFile | Promise<KeyFile>,
+  record: (before: KeyFile, after: KeyFile) => Promise<void>,
+): Promise<KeyFile> {
+  const path = keysPath(stateDir);
+  return locked(path, async (replace) => {
+    const file = await readKeys(stateDir, now);
+    if (file === undefined) throw new KeyFileError(`there is no ${path}: the broker makes it at its first start`);
+    const next = await checked(await change(file), now);
+    await record(file, next);
+    return replace(next);
+  });
+}
+
+async function checked(file: KeyFile, now: number): Promise<KeyFile> {
+  await importKeys(file, now);
+  if (file.checkpoint) importCheckpointKey(file.checkpoint);
+  return file;
+}
+
+async function explained<T>(path: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
   } catch (error) {
     if (error instanceof KeyFileError) throw error;
     throw new KeyFileError(`${path} ${describe(error)}`);
@@ -39,28 +92,30 @@ export async function openKeys(stateDir: string, options: KeyOptions): Promise<K
 }
 
 /**
- * What the file holds once it has an active key of the wanted algorithm. As git does it, the new content is written to
- * a file that only one process can make, which then takes the old one's place.
+ * `work` while only this process may change the file. As git does it, the new content is written to a file that only
+ * one process can make, which then takes the old one's place.
  */
-async function change(path: string, options: KeyOptions): Promise<KeyFile> {
-  // Made before the lock is taken, so that it is held for a moment only.
-  const fresh = await newKeyFile(options.signingAlgorithm, options.origin, new Date());
+async function locked(
+  path: string,
+  work: (replace: (next: KeyFile) => Promise<KeyFile>) => Promise<KeyFile>,
+): Promise<KeyFile> {
   const lock = `${path}.lock`;
   const handle = await takeLock(lock);
+  let replaced = false;
   try {
-    const current = await load(path);
-    const next = current === undefined ? fresh : withActive(current, fresh.federation, options.signingAlgorithm);
-    await handle.writeFile(`${JSON.stringify(next, undefined, 2)}\n`);
-    await handle.sync();
-    await rename(lock, path);
-    await syncFolder(dirname(path));
-    return next;
-  } catch (error) {
-    // A full disk must not lock out the next start. After the rename a lock would be another process's own.
-    await rm(lock, { force: true });
-    throw error;
+    return await work(async (next) => {
+      await handle.writeFile(`${JSON.stringify(next, undefined, 2)}\n`);
+      await handle.sync();
+      await rename(lock, path);
+      // From here on a lock of that name would be another process's own.
+      replaced = true;
+      await syncFolder(dirname(path));
+      return next;
+    });
   } finally {
     await handle.close();
+    // A full disk must not lock out the next start.
+    if (!replaced) await rm(lock, { force: true });
   }
 }
 
@@ -74,13 +129,6 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** With a key of that algorithm in front: one that was active before, else the fresh one. None is dropped. */
-function withActive(file: KeyFile, [fresh]: KeyFile["federation"], algorithm: SigningAlgorithm): KeyFile {
-  const active = file.federation.find((key) => key.algorithm === algorithm) ?? fresh;
-  if (active === undefined) return file;
-  return { ...file, federation: [active, ...file.federation.filter((key) => key !== active)] };
-}
-
 async function takeLock(lock: string): Promise<FileHandle> {
   for (let waited = 0; ; waited += 20) {
     try {
@@ -88,7 +136,9 @@ async function takeLock(lock: string): Promise<FileHandle> {
     } catch (error) {
       if (codeOf(error) !== "EEXIST") throw error;
       if (waited >= LOCK_PATIENCE) {
-        throw new KeyFileError(`${lock} is in the way: remove it unless another broker is starting just now`);
+        throw new KeyFileError(
+          `${lock} is in the way: remove it unless a broker is starting or keys are being changed just now`,
+        );
       }
     }
     await delay(20);

@@ -1,122 +1,164 @@
 import { X509Certificate, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { calculateJwkThumbprint, exportJWK, type JWK } from "jose";
-import { z } from "zod";
-
-const secret = z.string().regex(/^[\w-]{43}$/);
-const algorithm = z.enum(["ES256", "RS256"]);
-const privateJwk = z.looseObject({
-  kty: z.enum(["EC", "RSA"]),
-  kid: z.string(),
-  alg: algorithm,
-  d: z.string(),
-}) satisfies z.ZodType<JWK>;
-
-const storedFederationKey = z.strictObject({
-  kid: z.string().min(1),
-  algorithm,
-  createdAt: z.iso.datetime(),
-  /** PKCS #8 PEM. */
-  privateKey: z.string(),
-  /** DER, base64. */
-  certificate: z.base64(),
-});
-
-const keyFile = z.strictObject({
-  version: z.literal(1),
-  /** The active key first. */
-  federation: z.array(storedFederationKey).min(1),
-  oauth: z.array(privateJwk).min(1),
-  cookieKeys: z.array(secret).min(1),
-  sealingKey: secret,
-  checkpoint: z.strictObject({ name: z.string().regex(/^[^\s+]+$/), privateKey: z.string() }),
-});
-
-/** keys.json as it lies on the disk. */
-export type KeyFile = z.infer<typeof keyFile>;
-export type StoredFederationKey = z.infer<typeof storedFederationKey>;
-export type PrivateJwk = z.infer<typeof privateJwk>;
-
-export type SigningAlgorithm = z.infer<typeof algorithm>;
+import type { z } from "zod";
+import { KEY_USES, standingAt, type KeyState, type KeyUse } from "./key-states.ts";
+import { fromVersion1, keyFileVersion1 } from "./key-version-1.ts";
+import {
+  keyFile,
+  storedCheckpointKey,
+  type KeyFile,
+  type SigningAlgorithm,
+  type StoredCheckpointKey,
+  type StoredFederationKey,
+  type StoredKey,
+} from "./stored-keys.ts";
 
 export interface FederationKey {
-  /** RFC 7638 thumbprint. */
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
-  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
+  /** Where it signs: a private half that this process holds, or a key in AWS KMS; undefined once it is dropped. */
+  readonly signs: { readonly privateKey: KeyObject } | { readonly kms: string } | undefined;
   /** Self-signed, over the same key: DER in base64, as `x5c` has it (RFC 7517 4.7). */
   readonly certificate: string;
-  readonly createdAt: Date;
 }
 
-/** Every key of the broker, one for each use: what signs for AWS signs nothing else. */
+/** The keys as they stand at a moment, ready for use. */
 export interface Keys {
-  /** The active key first; the others are published, so that what they signed stays valid. */
+  /** The active key first, then whatever else is published: prepared and retired ones. */
   readonly federation: readonly [FederationKey, ...FederationKey[]];
-  /** Private keys of the authorization server. */
+  /** Private keys of the authorization server, in the same order. */
   readonly oauth: readonly JWK[];
   /** The first signs cookies, all verify them. */
   readonly cookieKeys: readonly string[];
-  /** 32 bytes: seals what lies in Redis. */
-  readonly sealingKey: Uint8Array;
-  /** Signs the ledger's checkpoints: an Ed25519 key, and the name that their verifiers know it by. */
-  readonly checkpoint: { readonly name: string; readonly privateKey: KeyObject };
+  /** 32 bytes each: the first seals what lies in Redis, all open it. */
+  readonly sealingKeys: readonly Uint8Array[];
+}
+
+/** Signs the ledger's checkpoints: an Ed25519 key, and the name that their verifiers know it by. */
+export interface CheckpointSigningKey {
+  readonly name: string;
+  readonly privateKey: KeyObject;
 }
 
 /**
- * The file's text as {@link KeyFile}. Throws an Error that names the field and the rule and never holds the content,
- * not even as its cause.
+ * The file's text as {@link KeyFile}, also where it is still of version 1. Throws an Error that names the field and the
+ * rule and never holds the content, not even as its cause.
  */
 export function readKeyFile(text: string): KeyFile {
-  let json: unknown;
+  const json = parse(text);
+  const old = typeof json === "object" && json !== null && "version" in json && json.version === 1;
+  return old ? fromVersion1(shaped(keyFileVersion1, json)) : shaped(keyFile, json);
+}
+
+/** A checkpoint key that lies in a place of its own, in the form that keys.json has for it; throws as {@link readKeyFile}. */
+export function readCheckpointKey(text: string): CheckpointSigningKey {
+  return importCheckpointKey(shaped(storedCheckpointKey, parse(text)));
+}
+
+export function importCheckpointKey({ name, privateKey }: StoredCheckpointKey): CheckpointSigningKey {
+  const key = privateKeyOf(privateKey, "checkpoint.privateKey");
+  if (key.asymmetricKeyType !== "ed25519") throw new Error("has a checkpoint.privateKey that is not Ed25519");
+  return { name, privateKey: key };
+}
+
+function parse(text: string): unknown {
   try {
-    json = JSON.parse(text);
+    return JSON.parse(text);
   } catch {
     throw new Error("is not JSON");
   }
-  const result = keyFile.safeParse(json);
+}
+
+function shaped<T>(schema: z.ZodType<T>, json: unknown): T {
+  const result = schema.safeParse(json);
   if (result.success) return result.data;
   const path = result.error.issues[0]?.path.join(".") ?? "";
   throw new Error(path === "" ? "is not an object with the expected fields" : `has a wrong or missing field: ${path}`);
 }
 
-/** The keys ready for use, each checked against what stands beside it; throws as {@link readKeyFile} does. */
-export async function importKeys(file: KeyFile): Promise<Keys> {
-  const [active, ...older] = await Promise.all(file.federation.map(importFederationKey));
-  if (active === undefined) throw new Error("has no federation key");
-  file.oauth.forEach((jwk, index) => {
-    if (!fits(privateKeyOf(jwk, `oauth.${index}`), jwk.alg)) throw new Error(`has a key that is none: oauth.${index}`);
-  });
-  const checkpointKey = privateKeyOf(file.checkpoint.privateKey, "checkpoint.privateKey");
-  if (checkpointKey.asymmetricKeyType !== "ed25519") throw new Error("has a checkpoint.privateKey that is not Ed25519");
+/** A key that is the active one, its successor, or still taken: the others are history. */
+const TAKEN: readonly KeyState[] = ["active", "prepared", "retired"];
+
+/**
+ * The keys that are taken at `now` (epoch milliseconds), each checked against what stands beside it; throws as
+ * {@link readKeyFile} does.
+ */
+export async function importKeys(file: KeyFile, now: number): Promise<Keys> {
+  requireUnique(file);
+  const [federation, oauth, cookies, sealing] = [
+    takenKeys(file, "federation", now),
+    takenKeys(file, "oauth", now),
+    takenKeys(file, "cookies", now),
+    takenKeys(file, "sealing", now),
+  ];
+  const [active, ...others] = await Promise.all(federation.map(importFederationKey));
+  if (active?.signs === undefined) throw new Error("has an active federation key without its private half");
+  const secretOf = ({ kid, secret }: { kid: string; secret?: string | undefined }): string => {
+    if (secret === undefined) throw new Error(`has a key without its secret: ${kid}`);
+    return secret;
+  };
   return {
-    federation: [active, ...older],
-    oauth: file.oauth,
-    cookieKeys: file.cookieKeys,
-    sealingKey: Buffer.from(file.sealingKey, "base64url"),
-    checkpoint: { name: file.checkpoint.name, privateKey: checkpointKey },
+    federation: [active, ...others],
+    oauth: await Promise.all(oauth.map(importOauthKey)),
+    cookieKeys: cookies.map(secretOf),
+    sealingKeys: sealing.map((key) => Buffer.from(secretOf(key), "base64url")),
   };
 }
 
-async function importFederationKey(stored: StoredFederationKey, index: number): Promise<FederationKey> {
-  const field = `federation.${index}`;
-  const { kid, algorithm, certificate } = stored;
-  const privateKey = privateKeyOf(stored.privateKey, `${field}.privateKey`);
-  if (!fits(privateKey, algorithm)) throw new Error(`has a key that does not fit its algorithm: ${field}`);
-  if (kid !== (await thumbprint(privateKey))) throw new Error(`has a kid that is not its key's thumbprint: ${field}`);
-  if (!certifies(certificate, privateKey)) throw new Error(`has a certificate over another key: ${field}`);
-  return { kid, algorithm, privateKey, certificate, createdAt: new Date(stored.createdAt) };
+/** Those of one use, with what they are. */
+export function keysOf<Use extends KeyUse>(file: KeyFile, use: Use): Extract<StoredKey, { use: Use }>[] {
+  return file.keys.filter((key): key is Extract<StoredKey, { use: Use }> => key.use === use);
 }
 
-function privateKeyOf(key: string | JWK, field: string): KeyObject {
+function takenKeys<Use extends KeyUse>(file: KeyFile, use: Use, now: number): Extract<StoredKey, { use: Use }>[] {
+  const standing = standingAt(use, keysOf(file, use), now).filter(({ state }) => TAKEN.includes(state));
+  return standing.toSorted((a, b) => TAKEN.indexOf(a.state) - TAKEN.indexOf(b.state)).map(({ key }) => key);
+}
+
+function requireUnique({ keys }: KeyFile): void {
+  for (const use of KEY_USES) {
+    const kids = keys.filter((key) => key.use === use).map(({ kid }) => kid);
+    if (new Set(kids).size < kids.length) throw new Error(`has one kid twice for ${use}`);
+  }
+}
+
+async function importFederationKey(stored: StoredFederationKey): Promise<FederationKey> {
+  const { kid, algorithm, certificate, kms } = stored;
+  const publicKey = certifiedKey(certificate, kid);
+  if (!fits(publicKey, algorithm)) throw new Error(`has a key that does not fit its algorithm: ${kid}`);
+  if (kid !== (await thumbprint(publicKey))) throw new Error(`has a kid that is not its key's thumbprint: ${kid}`);
+  if (kms !== undefined) return { kid, algorithm, publicKey, certificate, signs: { kms } };
+  if (stored.privateKey === undefined) return { kid, algorithm, publicKey, certificate, signs: undefined };
+  const privateKey = privateKeyOf(stored.privateKey, kid);
+  if (!createPublicKey(privateKey).equals(publicKey)) throw new Error(`has a certificate over another key: ${kid}`);
+  return { kid, algorithm, publicKey, certificate, signs: { privateKey } };
+}
+
+async function importOauthKey({ kid, algorithm, privateKey = "" }: Extract<StoredKey, { use: "oauth" }>): Promise<JWK> {
+  const key = privateKeyOf(privateKey, kid);
+  if (!fits(key, algorithm)) throw new Error(`has a key that does not fit its algorithm: ${kid}`);
+  return { ...(await exportJWK(key)), kid, alg: algorithm, use: "sig" };
+}
+
+function privateKeyOf(pem: string, field: string): KeyObject {
   try {
-    return typeof key === "string" ? createPrivateKey(key) : createPrivateKey({ key, format: "jwk" });
+    return createPrivateKey(pem);
   } catch {
     throw new Error(`has a key that is none: ${field}`);
   }
 }
 
+function certifiedKey(certificate: string, kid: string): KeyObject {
+  try {
+    return new X509Certificate(Buffer.from(certificate, "base64")).publicKey;
+  } catch {
+    throw new Error(`has a certificate that is none: ${kid}`);
+  }
+}
+
 /** ES256 is P-256 (RFC 7518 3.4), RS256 takes 2048 bits at least (3.3). */
-function fits(key: KeyObject, algorithm: SigningAlgorithm): boolean {
+export function fits(key: KeyObject, algorithm: SigningAlgorithm): boolean {
   const details = key.asymmetricKeyDetails;
   return algorithm === "ES256"
     ? key.asymmetricKeyType === "ec" && details?.namedCurve === "prime256v1"
@@ -124,15 +166,7 @@ function fits(key: KeyObject, algorithm: SigningAlgorithm): boolean {
 }
 
 /** RFC 7638: the same key has the same `kid` wherever it is published. */
-export async function thumbprint(privateKey: KeyObject): Promise<string> {
-  return calculateJwkThumbprint(await exportJWK(createPublicKey(privateKey)));
-}
-
-/** Whether the certificate (DER in base64) is one over this very key. */
-function certifies(certificate: string, privateKey: KeyObject): boolean {
-  try {
-    return new X509Certificate(Buffer.from(certificate, "base64")).checkPrivateKey(privateKey);
-  } catch {
-    return false;
-  }
+export async function thumbprint(key: KeyObject): Promise<string> {
+  const publicKey = key.type === "private" ? createPublicKey(key) : key;
+  return calculateJwkThumbprint(await exportJWK(publicKey));
 }

@@ -3,7 +3,7 @@ import type { AuditEvent, EventType } from "../flow/audit-event.ts";
 import { Refusal } from "../flow/errors.ts";
 import { signCheckpoint, type CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
-import { Draft, isOfRequest, personKey, type Known, type Person } from "./draft.ts";
+import { Draft, isOfRequest, keyChangeOf, personKey, type Known, type Person } from "./draft.ts";
 import type { LedgerTables } from "./tables.ts";
 import { readEnd, readTree, type TreeEnd } from "./tree-store.ts";
 
@@ -91,7 +91,23 @@ async function readKnown(tx: Transaction<LedgerTables>, requests: readonly Write
   const events = requests.flatMap((request) => ("event" in request ? [request.event] : []));
   const ids = events.filter(isOfRequest).flatMap(({ requestId }) => (requestId === undefined ? [] : [requestId]));
   const binds = requests.filter((request) => request.kind === "bind");
-  return { requests: await readRequests(tx, ids), ...(await readPeople(tx, binds)) };
+  const changes = events.map(keyChangeOf).filter((id) => id !== undefined);
+  return {
+    requests: await readRequests(tx, ids),
+    keyChanges: await readKeyChanges(tx, changes),
+    ...(await readPeople(tx, binds)),
+  };
+}
+
+async function readKeyChanges(tx: Transaction<LedgerTables>, ids: readonly string[]): Promise<Known["keyChanges"]> {
+  if (ids.length === 0) return new Map();
+  const rows = await tx
+    .selectFrom("rows")
+    .select(["request_id", "seq"])
+    .where("request_id", "in", ids)
+    .where("type", "=", "key.changed")
+    .execute();
+  return new Map(rows.map(({ request_id, seq }) => [request_id ?? "", Number(seq)]));
 }
 
 async function readRequests(tx: Transaction<LedgerTables>, ids: readonly string[]): Promise<Known["requests"]> {

@@ -15,6 +15,8 @@ export interface Person {
 export interface Known {
   /** Types among requested, issued and failed, by request ID. */
   readonly requests: Map<string, Set<EventType>>;
+  /** Places of `key.changed` by request ID. */
+  readonly keyChanges: Map<string, number>;
   /** Session names by {@link personKey}. */
   readonly names: Map<string, string>;
   readonly takenNames: Set<string>;
@@ -26,6 +28,11 @@ const REQUEST_TYPES: readonly EventType[] = ["credentials.requested", ...OUTCOME
 /** Whether `event` belongs to the life of a request for credentials, of which the ledger keeps the order. */
 export function isOfRequest(event: AuditEvent): boolean {
   return REQUEST_TYPES.includes(event.type);
+}
+
+/** By what a key's change is told apart, which every broker that notices it would tell. */
+export function keyChangeOf({ type, requestId }: AuditEvent): string | undefined {
+  return type === "key.changed" ? requestId : undefined;
 }
 
 /** One string for (directory, subject), in which neither part can pass for a piece of the other. */
@@ -69,12 +76,16 @@ export class Draft {
   /** Adds a row; returns its seq. Throws where the request's life does not allow it. */
   add(event: AuditEvent): number {
     if (isOfRequest(event)) this.#requireOrder(event);
+    const told = this.#known.keyChanges.get(keyChangeOf(event) ?? "");
+    if (told !== undefined) return told;
     const row = this.#compose(event);
     for (const { level, index, hash } of this.#tree.append(row.leaf)) {
       this.#nodes.push({ level, idx: index, hash: hash.toString("hex") });
     }
     this.#rows.push({ ...row, event });
     if (isOfRequest(event)) this.#typesOf(event).add(event.type);
+    const change = keyChangeOf(event);
+    if (change !== undefined) this.#known.keyChanges.set(change, row.seq);
     return row.seq;
   }
 

@@ -16,13 +16,23 @@ export type Step =
   | "idp_begin"
   | "idp_finish";
 
+interface KeyInForce {
+  readonly key: { readonly use: string; readonly kid: string; readonly createdAt: string };
+  readonly state: string;
+}
+
+/** History: keys that nobody takes any more. */
+const PAST: ReadonlySet<string> = new Set(["dropped", "revoked"]);
+
 /** What is asked at each scrape, in bounded time. */
 export interface MetricSources {
   readonly version: string;
   readonly ledger: { state(): Promise<{ writable: boolean }> };
   readonly store: { ping(): Promise<void> };
-  /** The federation keys, the active one first. */
-  readonly keys: readonly { readonly kid: string; readonly createdAt: Date }[];
+  /** Every key there is, as it stands now. */
+  readonly keys: () => readonly KeyInForce[];
+  /** True while the keys in force are those of the file. */
+  readonly keysInForce: () => boolean;
   /** Of the mapping that is in force. */
   readonly mappingVersion: () => string;
   /** True while the configuration's tags and access are in force as the files say. */
@@ -102,11 +112,13 @@ export class Metrics {
     this.#gauge("rolecall_store_up", "1 where the store of sign-ins and sessions answers now", [], async (gauge) => {
       gauge.set(await asNumber(sources.store.ping().then(() => true)));
     });
-    this.#gauge("rolecall_key_age_seconds", "Age of each published federation key", ["kid", "state"], (gauge) => {
-      sources.keys.forEach(({ kid, createdAt }, index) => {
-        const state = index === 0 ? "active" : "published";
-        gauge.set({ kid, state }, (sources.now() - createdAt.getTime()) / 1000);
-      });
+    this.#gauge("rolecall_key_age_seconds", "Age of each key in use", ["use", "kid", "state"], (gauge) => {
+      for (const { key, state } of sources.keys().filter((it) => !PAST.has(it.state))) {
+        gauge.set({ use: key.use, kid: key.kid, state }, (sources.now() - Date.parse(key.createdAt)) / 1000);
+      }
+    });
+    this.#gauge("rolecall_keys_last_reload_successful", "0 where a changed keys.json was not taken", [], (gauge) => {
+      gauge.set(sources.keysInForce() ? 1 : 0);
     });
     this.#gauge("rolecall_mapping_info", "Always 1: digest of the tag rules in force", ["version"], (gauge) => {
       gauge.set({ version: sources.mappingVersion() }, 1);

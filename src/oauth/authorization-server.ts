@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { JWK } from "jose";
 import { Provider, errors, type InteractionResults } from "oidc-provider";
 import { Refusal, reason } from "../flow/errors.ts";
+import { following } from "../flow/following.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
 import { RateLimited } from "../flow/rate-limit.ts";
@@ -13,15 +14,20 @@ import { Grants, type LiveGrant, type ReusedGrant, type TokenRequest } from "./g
 import { CREDENTIALS_SCOPE, policy } from "./policy.ts";
 import { watchRefusedTokens, type OnTokenRefused } from "./refused-tokens.ts";
 
+export interface AuthorizationServerKeys {
+  /** Private keys for ID tokens, each with its `alg`; the first signs, all are published. */
+  readonly oauth: readonly JWK[];
+  /** The first signs cookies, all verify them. */
+  readonly cookieKeys: readonly string[];
+}
+
 export interface AuthorizationServerOptions {
   /** `BASE/oauth`. */
   readonly issuer: string;
   /** Sealed: what it holds opens sessions. */
   readonly store: KeyValueStore;
-  /** Private keys for ID tokens, each with its `alg`; the first signs, all are published. */
-  readonly signingKeys: readonly JWK[];
-  /** The first signs cookies, all verify them. */
-  readonly cookieKeys: readonly string[];
+  /** The same object until they change: then the server goes on with the new ones, and no grant is lost. */
+  readonly keys: () => AuthorizationServerKeys;
   readonly signInMaxAgeSeconds: number;
   /** A code or refresh token was used twice, and its grant was ended; called once for each such grant. */
   readonly onGrantReused: (grant: ReusedGrant, request: TokenRequest | undefined) => Promise<void>;
@@ -61,12 +67,17 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
   const { store, log, signInMaxAgeSeconds } = options;
   const onReused = (grant: ReusedGrant): Promise<void> => options.onGrantReused(grant, Provider.ctx);
   const grants = new Grants(store, { longestLifeSeconds: signInMaxAgeSeconds, onReused, log });
-  const provider = createProvider(options, grants);
-  const serve = provider.callback();
+  // All that it has to keep lies in the store, so that another one can go on where this one was.
+  const running = following(options.keys, (keys) => {
+    const provider = createProvider(options, keys, grants);
+    return { provider, serve: provider.callback() };
+  });
+  // What it can't take is told at the start.
+  running();
 
   async function openInteraction(req: IncomingMessage, res: ServerResponse): Promise<Interaction | undefined> {
     try {
-      const interaction = await provider.interactionDetails(req, res);
+      const interaction = await running().provider.interactionDetails(req, res);
       const answered = interaction.result !== undefined;
       return answered || interaction.uid !== approvalUid(req) ? undefined : interaction;
     } catch (error) {
@@ -85,17 +96,19 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
     if (interaction === undefined) throw new Refusal("approval_unknown", "no approval is pending in this browser");
     const first = await store.add(`${interactionKey(interaction.uid)}:answered`, "answered", LONGEST_LIFE.interaction);
     if (!first) throw new Refusal("approval_unknown", "the approval was answered already");
-    return provider.interactionResult(req, res, await result(interaction), { mergeWithLastSubmission: false });
+    return running().provider.interactionResult(req, res, await result(interaction), {
+      mergeWithLastSubmission: false,
+    });
   }
 
   return {
-    handle: (req, res) => void serve(req, res),
+    handle: (req, res) => void running().serve(req, res),
 
     async pendingApproval(req, res) {
       const interaction = await openInteraction(req, res);
       if (interaction === undefined) return undefined;
       const { client_id: clientId, redirect_uri: redirectUri } = interaction.params;
-      const client = await provider.Client.find(String(clientId));
+      const client = await running().provider.Client.find(String(clientId));
       return {
         uid: interaction.uid,
         clientName: client?.clientName ?? String(clientId),
@@ -111,7 +124,7 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       return answer(req, res, async ({ params }) => {
         const accountId = accountIdOf(identity);
         const clientId = String(params["client_id"]);
-        const grant = new provider.Grant({ accountId, clientId });
+        const grant = new (running().provider.Grant)({ accountId, clientId });
         grant.exp = ends;
         grant.addOIDCScope(typeof params["scope"] === "string" ? params["scope"] : "");
         const grantId = await grant.save();
@@ -127,7 +140,7 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       ),
 
     async grantOf(accessToken) {
-      const token = await provider.AccessToken.find(accessToken);
+      const token = await running().provider.AccessToken.find(accessToken);
       if (token?.grantId === undefined || !token.isValid) return undefined;
       const grant = await grants.liveGrant(token.grantId);
       return grant && { ...grant, mayIssue: token.scopes.has(CREDENTIALS_SCOPE) };
@@ -135,14 +148,18 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
   };
 }
 
-function createProvider(options: AuthorizationServerOptions, grants: Grants): Provider {
-  const { issuer, store, signingKeys, cookieKeys, signInMaxAgeSeconds, log } = options;
-  const signingAlgorithm = signingKeys[0]?.alg === "RS256" ? "RS256" : "ES256";
+function createProvider(
+  options: AuthorizationServerOptions,
+  { oauth, cookieKeys }: AuthorizationServerKeys,
+  grants: Grants,
+): Provider {
+  const { issuer, store, signInMaxAgeSeconds, log } = options;
+  const signingAlgorithm = oauth[0]?.alg === "RS256" ? "RS256" : "ES256";
   const path = new URL(issuer).pathname;
   const provider = new Provider(issuer, {
     ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds, admit: admission(options, grants) }),
     adapter: adapterFactory(store, grants),
-    jwks: { keys: [...signingKeys] },
+    jwks: { keys: [...oauth] },
     cookies: cookies(issuer, cookieKeys),
     interactions: { url: (_ctx, interaction) => `${path}/approve/${interaction.uid}` },
     renderError: renderError(options.errorPage),

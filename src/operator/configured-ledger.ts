@@ -1,9 +1,12 @@
 import { createPublicKey } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigOfLedger } from "../config/load.ts";
-import { importKeys, readKeyFile } from "../keys/key-format.ts";
+import type { Config } from "../config/config.ts";
+import { checkpointKeyOf } from "../keys/checkpoint-key.ts";
+import { keysPath } from "../keys/key-file.ts";
+import { readKeyFile } from "../keys/key-format.ts";
+import type { KeyFile } from "../keys/stored-keys.ts";
 import type { CheckpointVerifier } from "../ledger/checkpoint.ts";
 import { configuredPlace, filePlace, type LedgerPlace } from "../ledger/place.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
@@ -13,7 +16,7 @@ export interface ConfiguredLedger {
   readonly ledger: LedgerPlace;
   /** The SQLite file in `stateDir`, which is the record where the configuration has no `ledger.url`. */
   readonly ledgerFile: string;
-  /** Of keys.json; rejects with an Error that says why it can't be had. */
+  /** Of keys.json, or of where the configuration says; rejects with an Error that says why it can't be had. */
   readonly checkpointKey: () => Promise<CheckpointVerifier>;
 }
 
@@ -29,7 +32,7 @@ export async function withConfiguredLedger(
     return await work({
       ledger: configuredPlace(config),
       ledgerFile: filePlace(stateDir),
-      checkpointKey: () => checkpointKeyIn(join(stateDir, "keys.json")),
+      checkpointKey: () => checkpointKeyFor(config),
     });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -38,7 +41,8 @@ export async function withConfiguredLedger(
   }
 }
 
-async function checkpointKeyIn(path: string): Promise<CheckpointVerifier> {
-  const { checkpoint } = await importKeys(readKeyFile(await readFile(path, "utf8")));
-  return { name: checkpoint.name, publicKey: createPublicKey(checkpoint.privateKey) };
+async function checkpointKeyFor(config: Config): Promise<CheckpointVerifier> {
+  const inFile = async (): Promise<KeyFile> => readKeyFile(await readFile(keysPath(config.stateDir), "utf8"));
+  const { name, privateKey } = checkpointKeyOf(config.checkpointKey === undefined ? await inFile() : {}, config);
+  return { name, publicKey: createPublicKey(privateKey) };
 }

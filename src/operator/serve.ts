@@ -5,10 +5,11 @@ import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import { Refusal } from "../flow/errors.ts";
 import type { Log } from "../flow/ports.ts";
-import { KeyFileError } from "../keys/key-file.ts";
+import { KeyFileError, keysPath } from "../keys/key-file.ts";
 import { tracesFor } from "../metrics/traces-for.ts";
 import { VERSION } from "../cli/version.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
+import { FileWatch } from "./file-watch.ts";
 import { operatorLog } from "./log.ts";
 import { Reloading } from "./reloading.ts";
 
@@ -16,9 +17,8 @@ import { Reloading } from "./reloading.ts";
 const STOP_LIMIT = 35_000;
 
 /**
- * `rolecall-broker serve`: runs until `stop` is aborted, then finishes what is under way. Tags and access are reloaded
- * on SIGHUP and when their files change. Resolves with 0 after a clean
- * stop, and 1 where the broker can't start, having said why. Logs JSON lines on standard output.
+ * `rolecall-broker serve`: runs until `stop` is aborted, then finishes what is under way. Tags, access and keys are
+ * reloaded on SIGHUP and when their files change. Resolves with 0 after a clean stop, and 1 where the broker can't start, having said why. Logs JSON lines on standard output.
  */
 export async function serve(options: { config: string }, io: OperatorIo, stop: AbortSignal): Promise<number> {
   const log = operatorLog();
@@ -51,17 +51,23 @@ export async function serve(options: { config: string }, io: OperatorIo, stop: A
   }
 }
 
-/** Resolves with `until`; before that, tags and access follow their files. */
+/** Resolves with `until`; before that, tags, access and keys follow their files. */
 async function reloading(
   parts: { config: Config; load: () => Config; broker: Broker; log: Log; hangups: Hangups },
   until: Promise<void>,
 ): Promise<void> {
   const { broker, hangups, ...rest } = parts;
   const following = new Reloading({ ...rest, reload: (load) => broker.reload(load) });
-  hangups.heard = () => void following.hangup();
+  const keys = new FileWatch(() => void broker.reloadKeys());
+  keys.follow([keysPath(parts.config.stateDir)]);
+  hangups.heard = () => {
+    void following.hangup();
+    void broker.reloadKeys();
+  };
   await until;
   hangups.heard = undefined;
   following.close();
+  keys.close();
 }
 
 /** SIGHUP, which would end the process where nobody listens: taken from before the start until after the end. */

@@ -257,7 +257,10 @@ describe("the machine's own AWS settings", () => {
 });
 
 test("a token goes to nobody without a certificate, even where Node is told not to look", async () => {
-  const { privateKey: key, certificate } = await newFederationKey("RS256", new Date());
+  const { privateKey: key, certificate } = await newFederationKey("RS256", {
+    createdAt: new Date(),
+    activeFrom: new Date(),
+  });
   const cert = `-----BEGIN CERTIFICATE-----\n${certificate}\n-----END CERTIFICATE-----\n`;
   let asked = 0;
   const stranger = createHttpsServer({ key, cert }, (_, response) => {

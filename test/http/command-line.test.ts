@@ -45,11 +45,11 @@ beforeAll(async () => {
       paths: () => Object.values(RULES).flatMap(({ from }) => from.map(({ claim }) => claim)),
       now: Date.now,
     });
+    const keys = { oauth: await signingKeys(), cookieKeys: ["another key of the tests"] };
     authorizationServer = createAuthorizationServer({
       issuer: `${url}/oauth`,
       store,
-      signingKeys: await signingKeys(),
-      cookieKeys: ["another key of the tests"],
+      keys: () => keys,
       signInMaxAgeSeconds: 43_200,
       onGrantReused: () => Promise.resolve(),
       onTokenRefused: () => Promise.resolve(),

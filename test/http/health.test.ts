@@ -31,7 +31,7 @@ describe("/readyz", () => {
     ],
     [
       "no key is published",
-      { documents: { discovery: {}, jwks: { keys: [] } } },
+      { documents: () => ({ discovery: {}, jwks: { keys: [] } }) },
       503,
       { status: "not ready", store: "ok", ledger: "ok", keys: "down" },
     ],

@@ -8,7 +8,8 @@ import { memoryStore } from "../../src/store/memory.ts";
 import { CookieJar, signInBy } from "../support/cookie-jar.ts";
 import { janeOf, recordingLedger, startWeb } from "../support/web.ts";
 
-const SETTINGS = { baseUrl: "http://127.0.0.1", signInMaxAgeSeconds: 600, cookieKeys: ["k"] };
+const COOKIE_KEYS = ["k"];
+const SETTINGS = { baseUrl: "http://127.0.0.1", signInMaxAgeSeconds: 600, cookieKeys: () => COOKIE_KEYS };
 
 /** The store with what was asked of it, in order. */
 function watched(): KeyValueStore & { calls: { name: string; keys: string[]; ttl?: number | undefined }[] } {

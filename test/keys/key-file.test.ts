@@ -7,8 +7,10 @@ import { promisify } from "node:util";
 import { calculateJwkThumbprint, exportJWK } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { KeyFileError, openKeys } from "../../src/keys/key-file.ts";
+import { importKeys } from "../../src/keys/key-format.ts";
 
 const ES256 = { signingAlgorithm: "ES256", origin: "rolecall.acme.example" } as const;
+const AGO = "2026-01-01T00:00:00.000Z";
 const RS256 = { ...ES256, signingAlgorithm: "RS256" } as const;
 
 let stateDir: string;
@@ -33,36 +35,35 @@ describe("the first start", () => {
 
   test("makes a key of its own for each use, and the next start finds the same", async () => {
     const first = await openKeys(stateDir, ES256);
-    const second = await openKeys(stateDir, ES256);
-    expect(second.sealingKey).toEqual(first.sealingKey);
-    expect(second.sealingKey).toHaveLength(32);
-    expect(second.cookieKeys).toEqual(first.cookieKeys);
-    expect(second.oauth).toEqual(first.oauth);
-    expect(second.checkpoint.name).toBe("rolecall.acme.example");
-    expect(second.checkpoint.privateKey.equals(first.checkpoint.privateKey)).toBe(true);
-    expect(second.federation[0].privateKey.equals(first.federation[0].privateKey)).toBe(true);
-    const kids = [...first.oauth.map((jwk) => jwk.kid), ...first.federation.map((key) => key.kid)];
-    expect(new Set(kids).size).toBe(3);
+    expect(await openKeys(stateDir, ES256)).toEqual(first);
+    const keys = await importKeys(first, Date.now());
+    expect(keys.sealingKeys.map((key) => key.byteLength)).toEqual([32]);
+    expect(keys.cookieKeys).toHaveLength(1);
+    expect(keys.oauth.map((jwk) => [jwk.alg, jwk.use])).toEqual([["ES256", "sig"]]);
+    expect(createPrivateKey({ key: keys.oauth[0] ?? {}, format: "jwk" }).type).toBe("private");
+    expect(first.checkpoint?.name).toBe("rolecall.acme.example");
+    expect(first.keys.map(({ use }) => use)).toEqual(["federation", "oauth", "cookies", "sealing"]);
+    expect(new Set(first.keys.map(({ kid }) => kid)).size).toBe(4);
   });
 
-  test.each(["ES256", "RS256"] as const)(
-    "certifies the %s key that tokens are signed with",
-    async (signingAlgorithm) => {
-      const [key] = (await openKeys(stateDir, { ...ES256, signingAlgorithm })).federation;
-      const certificate = new X509Certificate(Buffer.from(key.certificate, "base64"));
-      expect(certificate.checkPrivateKey(key.privateKey)).toBe(true);
-      expect(certificate.verify(certificate.publicKey)).toBe(true);
-      expect(await calculateJwkThumbprint(await exportJWK(certificate.publicKey))).toBe(key.kid);
-      const data = Buffer.from("signed");
-      expect(verify("sha256", data, certificate.publicKey, sign("sha256", data, key.privateKey))).toBe(true);
-    },
-  );
+  test.each(["ES256", "RS256"] as const)("certifies the %s key that tokens are signed with", async (algorithm) => {
+    const file = await openKeys(stateDir, { ...ES256, signingAlgorithm: algorithm });
+    const [key] = (await importKeys(file, Date.now())).federation;
+    expect(key.algorithm).toBe(algorithm);
+    if (key.signs === undefined || !("privateKey" in key.signs)) throw new Error("no private half");
+    const certificate = new X509Certificate(Buffer.from(key.certificate, "base64"));
+    expect(certificate.checkPrivateKey(key.signs.privateKey)).toBe(true);
+    expect(certificate.verify(certificate.publicKey)).toBe(true);
+    expect(await calculateJwkThumbprint(await exportJWK(certificate.publicKey))).toBe(key.kid);
+    const data = Buffer.from("signed");
+    expect(verify("sha256", data, certificate.publicKey, sign("sha256", data, key.signs.privateKey))).toBe(true);
+  });
 
   test("of six processes at once gives all of them one set", async () => {
     const script = `
       const { openKeys } = await import(${JSON.stringify(new URL("../../src/keys/key-file.ts", import.meta.url).href)});
       const keys = await openKeys(${JSON.stringify(stateDir)}, ${JSON.stringify(ES256)});
-      console.log(keys.federation[0].kid, Buffer.from(keys.sealingKey).toString("hex"));`;
+      console.log(JSON.stringify(keys));`;
     const run = (): Promise<{ stdout: string }> =>
       promisify(execFile)(process.execPath, ["--input-type=module", "-e", script]);
     const answers = await Promise.all(Array.from({ length: 6 }, run));
@@ -71,43 +72,20 @@ describe("the first start", () => {
   });
 });
 
-describe("another signing algorithm", () => {
-  test("puts a key in front, keeps the old one published, and goes back to it", async () => {
-    const [es256] = (await openKeys(stateDir, ES256)).federation;
-    const both = await openKeys(stateDir, RS256);
-    expect(both.federation.map((key) => key.algorithm)).toEqual(["RS256", "ES256"]);
-    expect(both.federation[1]?.kid).toBe(es256.kid);
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-    const back = await openKeys(stateDir, ES256);
-    expect(back.federation.map((key) => key.kid)).toEqual([es256.kid, both.federation[0].kid]);
-  });
-
-  test("leaves every other key as it was", async () => {
-    const before = await openKeys(stateDir, ES256);
-    const after = await openKeys(stateDir, RS256);
-    expect([after.oauth, after.cookieKeys, after.sealingKey]).toEqual([
-      before.oauth,
-      before.cookieKeys,
-      before.sealingKey,
-    ]);
-  });
-
-  test("of two starts at once adds one key", async () => {
-    await openKeys(stateDir, ES256);
-    const [one, other] = await Promise.all([openKeys(stateDir, RS256), openKeys(stateDir, RS256)]);
-    expect(one.federation.map((key) => key.kid)).toEqual(other.federation.map((key) => key.kid));
-    expect(one.federation).toHaveLength(2);
-  });
+test("another signing algorithm in the configuration waits for a rotation", async () => {
+  const before = await openKeys(stateDir, ES256);
+  expect(await openKeys(stateDir, RS256)).toEqual(before);
 });
 
 interface Content {
-  federation: Record<string, unknown>[];
-  oauth: Record<string, unknown>[];
-  sealingKey: unknown;
+  keys: Record<string, unknown>[];
   checkpoint: Record<string, unknown>;
 }
 
-const firstOf = (content: Content): Record<string, unknown> => content.federation[0] ?? {};
+/** The key of that use. */
+function keyOf({ keys }: Content, use: string): Record<string, unknown> {
+  return keys.find((key) => key["use"] === use) ?? {};
+}
 
 describe("a file that can't be trusted is refused, kept as it is, and not quoted", () => {
   const otherKey = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey;
@@ -118,14 +96,29 @@ describe("a file that can't be trusted is refused, kept as it is, and not quoted
     ["empty", "is not JSON", () => ""],
     ["a list", "is not an object", () => "[]"],
     ["a field too many", "is not an object", (content) => void Object.assign(content, { extra: 1 })],
-    ["no federation key", "federation", (content) => void (content.federation = [])],
-    ["a short sealing key", "sealingKey", (content) => void (content.sealingKey = "c2hvcnQ")],
-    ["another private key", "federation.0", (content) => void (firstOf(content)["privateKey"] = otherPem)],
-    ["a broken private key", "federation.0.privateKey", (content) => void (firstOf(content)["privateKey"] = "PEM")],
-    ["another kid", "federation.0", (content) => void (firstOf(content)["kid"] = "other")],
-    ["another algorithm", "federation.0", (content) => void (firstOf(content)["algorithm"] = "RS256")],
-    ["a certificate that is none", "federation.0", (content) => void (firstOf(content)["certificate"] = "AAAA")],
-    ["a broken OAuth key", "oauth.0", (content) => void (content.oauth = [{ kty: "RSA" }])],
+    ["no federation key", "federation", (content) => void content.keys.shift()],
+    ["no key that may seal", "sealing", (content) => void (keyOf(content, "sealing")["revokedAt"] = AGO)],
+    [
+      "an active key without its half",
+      "private half",
+      (content) => void delete keyOf(content, "federation")["privateKey"],
+    ],
+    ["a short sealing key", "keys.3.secret", (content) => void (keyOf(content, "sealing")["secret"] = "c2hvcnQ")],
+    ["a key without its secret", "secret", (content) => void delete keyOf(content, "cookies")["secret"]],
+    ["a use that there is not", "keys.0", (content) => void (keyOf(content, "federation")["use"] = "saml")],
+    ["one key twice", "one kid twice", (content) => void content.keys.push(keyOf(content, "federation"))],
+    ["another private key", "another key", (content) => void (keyOf(content, "federation")["privateKey"] = otherPem)],
+    ["a broken private key", "is none", (content) => void (keyOf(content, "federation")["privateKey"] = "PEM")],
+    ["another kid", "thumbprint", (content) => void (keyOf(content, "federation")["kid"] = "other-kid")],
+    ["another algorithm", "fit", (content) => void (keyOf(content, "federation")["algorithm"] = "RS256")],
+    ["a certificate that is none", "is none", (content) => void (keyOf(content, "federation")["certificate"] = "AAAA")],
+    ["a KMS alias", "keys.0.kms", (content) => void (keyOf(content, "federation")["kms"] = "alias/rolecall")],
+    [
+      "a time that is none",
+      "keys.0.activeFrom",
+      (content) => void (keyOf(content, "federation")["activeFrom"] = "now"),
+    ],
+    ["a broken OAuth key", "is none", (content) => void (keyOf(content, "oauth")["privateKey"] = "PEM")],
     ["a checkpoint key of another kind", "checkpoint", (content) => void (content.checkpoint["privateKey"] = otherPem)],
     ["a checkpoint name with a space", "checkpoint.name", (content) => void (content.checkpoint["name"] = "a b")],
   ];
@@ -151,7 +144,8 @@ describe("a file that can't be trusted is refused, kept as it is, and not quoted
     await openKeys(stateDir, RS256);
     const content = JSON.parse(await readFile(path, "utf8")) as Content;
     const small = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
-    firstOf(content)["privateKey"] = small.export({ type: "pkcs8", format: "pem" });
+    const pem = small.export({ type: "pkcs8", format: "pem" }).toString();
+    Object.assign(keyOf(content, "oauth"), { algorithm: "RS256", privateKey: pem });
     await writeFile(path, JSON.stringify(content));
     await expect(openKeys(stateDir, RS256)).rejects.toThrow("does not fit its algorithm");
   });
@@ -184,14 +178,5 @@ test("a copy of the file works elsewhere: nothing in it depends on the place", a
   await mkdir(elsewhere, { mode: 0o700 });
   await copyFile(path, join(elsewhere, "keys.json"));
   await chmod(join(elsewhere, "keys.json"), 0o600);
-  expect((await openKeys(elsewhere, ES256)).federation[0].kid).toBe(first.federation[0].kid);
-});
-
-test("the OAuth keys are usable as they stand", async () => {
-  const { oauth } = await openKeys(stateDir, ES256);
-  expect(oauth.map((jwk) => [jwk.alg, jwk.use])).toEqual([
-    ["ES256", "sig"],
-    ["RS256", "sig"],
-  ]);
-  for (const jwk of oauth) expect(createPrivateKey({ key: jwk, format: "jwk" }).type).toBe("private");
+  expect(await openKeys(elsewhere, ES256)).toEqual(first);
 });

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openKeys } from "../../src/keys/key-file.ts";
+import { importCheckpointKey } from "../../src/keys/key-format.ts";
 import { openLedger, type Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
 import { withConfiguredLedger } from "../../src/operator/configured-ledger.ts";
 import { ledgerCopy } from "../../src/operator/ledger-copy.ts";
@@ -39,7 +40,8 @@ describe("rolecall-broker ledger copy", () => {
     file = join(folder.path, "state", "ledger.db");
     const settings = { signingAlgorithm: "ES256", origin: "rolecall.acme.example" } as const;
     const { checkpoint } = await openKeys(join(folder.path, "state"), settings);
-    options = { checkpointKey: checkpoint, log: recordingLog() };
+    if (checkpoint === undefined) throw new Error("no checkpoint key");
+    options = { checkpointKey: importCheckpointKey(checkpoint), log: recordingLog() };
     const sqlite = await openLedger({ file, ...options });
     await sqlite.bind(jane, "jane@acme.example", boundEvent(jane, "jane@acme.example"));
     // More than a page of every table.

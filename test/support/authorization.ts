@@ -54,11 +54,11 @@ export async function startAuthorization(
   const reused: ReusedGrant[] = [];
   const refused: LiveGrant[] = [];
   const issuer = `${url}/oauth`;
+  const keys = { oauth: await signingKeys(), cookieKeys: ["a key of the tests"] };
   const server = createAuthorizationServer({
     issuer,
     store,
-    signingKeys: await signingKeys(),
-    cookieKeys: ["a key of the tests"],
+    keys: () => keys,
     signInMaxAgeSeconds: SIGN_IN_MAX_AGE,
     onGrantReused: (grant) => {
       reused.push(grant);
@@ -115,13 +115,13 @@ function pagesAround(of: Authorization): express.Express {
   return app;
 }
 
-let keys: Promise<JWK[]> | undefined;
+let testKeys: Promise<JWK[]> | undefined;
 
 export function signingKeys(): Promise<JWK[]> {
-  keys ??= generateKeyPair("ES256", { extractable: true }).then(async ({ privateKey }) => [
+  testKeys ??= generateKeyPair("ES256", { extractable: true }).then(async ({ privateKey }) => [
     { ...(await exportJWK(privateKey)), alg: "ES256", kid: "test", use: "sig" },
   ]);
-  return keys;
+  return testKeys;
 }
 
 /** One `rolecall login`: its PKCE pair, and the parameters that it sends the browser with. */

@@ -1,4 +1,4 @@
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, createPublicKey } from "node:crypto";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { newFederationKey } from "../../src/keys/new-keys.ts";
@@ -21,8 +21,10 @@ const TAG_RULES: TagRules = {
 };
 
 export async function newSigner(algorithm: "ES256" | "RS256"): Promise<Signer> {
-  const stored = await newFederationKey(algorithm, new Date());
-  return keySigner({ ...stored, privateKey: createPrivateKey(stored.privateKey) });
+  const now = new Date();
+  const stored = await newFederationKey(algorithm, { createdAt: now, activeFrom: now });
+  const privateKey = createPrivateKey(stored.privateKey);
+  return keySigner({ ...stored, publicKey: createPublicKey(privateKey) }, privateKey);
 }
 
 /** A configuration of a broker at `baseUrl`, for a company with two tags. */
@@ -45,6 +47,7 @@ export function acmeConfig(baseUrl: string, change: { aws?: Partial<Config["aws"
       signingAlgorithm: "ES256",
       transitiveTags: [],
       stsEndpoint: undefined,
+      kmsEndpoint: undefined,
       models: ["us.anthropic.claude-sonnet-4-5-v1:0", "amazon.nova-*"],
       ...change.aws,
     },
@@ -56,6 +59,7 @@ export function acmeConfig(baseUrl: string, change: { aws?: Partial<Config["aws"
     rateLimits: { perAddress: 2000, perAccount: 600, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,
+    checkpointKey: undefined,
     access: { auditor: [], admin: [], finance: [] },
     source: { sha256: undefined, files: [] },
   };

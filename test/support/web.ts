@@ -48,6 +48,8 @@ export const RULES: TagRules = {
   },
 };
 
+const COOKIE_KEYS = ["a key of the tests"];
+
 /** Starts one, `chosen` for the address that it has. */
 export async function startWeb(chosen: WebChoices | ((url: string) => Promise<WebChoices>) = {}): Promise<Web> {
   const server = createHttpServer();
@@ -71,15 +73,16 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
       return Promise.resolve({ tags, trace, sessionName: identity.email.toLowerCase() });
     },
     issue: () => Promise.reject(new Refusal("internal_error", "not issued here")),
-    documents: { discovery: { issuer: `${config.baseUrl}/federation` }, jwks: { keys: [{ kid: "one" }] } },
+    documents: () => ({ discovery: { issuer: `${config.baseUrl}/federation` }, jwks: { keys: [{ kid: "one" }] } }),
     isStopping: () => false,
-    cookieKeys: ["a key of the tests"],
+    cookieKeys: () => COOKIE_KEYS,
     limits: rateLimits(memoryStore(), config.rateLimits, () => undefined),
     metrics: new Metrics({
       version: "test",
       ledger,
       store: memoryStore(),
-      keys: [],
+      keys: () => [],
+      keysInForce: () => true,
       mappingVersion: () => config.mapping.version,
       configInForce: () => true,
       now: Date.now,
@@ -122,6 +125,7 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
       signingAlgorithm: "ES256",
       transitiveTags: [],
       stsEndpoint: undefined,
+      kmsEndpoint: undefined,
       models: ["*"],
     },
     providers: [
@@ -147,6 +151,7 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
     rateLimits: { perAddress: 100_000, perAccount: 100_000, signInsUnderWay: 100_000 },
     redisUrl: undefined,
     ledgerUrl: undefined,
+    checkpointKey: undefined,
     access: { auditor: [], admin: [], finance: [] },
     source: { sha256: undefined, files: [] },
     ...over,
