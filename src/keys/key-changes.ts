@@ -17,14 +17,8 @@ export interface KeyChange {
 }
 
 /** All keys as they stand at `now`, use by use, in the order in which they become active. */
-export function allStanding({ keys }: KeyFile, now: number): KeyStanding<StoredKey>[] {
-  return KEY_USES.flatMap((use) =>
-    standingAt(
-      use,
-      keys.filter((key) => key.use === use),
-      now,
-    ),
-  );
+export function allStanding(file: KeyFile, now: number): KeyStanding<StoredKey>[] {
+  return KEY_USES.flatMap((use) => standingOf(file, use, now));
 }
 
 /** What is different between two files, or between two moments of one. */
@@ -40,8 +34,12 @@ export function changesBetween(
 }
 
 /** Whether a key waits for its time already. */
-export function preparedKey<Use extends KeyUse>(file: KeyFile, use: Use, now: number): StoredKey | undefined {
-  return standingAt(use, keysOf(file, use), now).find(({ state }) => state === "prepared")?.key;
+export function preparedKey(file: KeyFile, use: KeyUse, now: number): StoredKey | undefined {
+  return standingOf(file, use, now).find(({ state }) => state === "prepared")?.key;
+}
+
+function standingOf(file: KeyFile, use: KeyUse, now: number): KeyStanding<StoredKey>[] {
+  return standingAt<StoredKey>(use, keysOf(file, use), now);
 }
 
 /**
@@ -50,6 +48,10 @@ export function preparedKey<Use extends KeyUse>(file: KeyFile, use: Use, now: nu
 export function withNext(file: KeyFile, fresh: StoredKey, now: number): KeyFile {
   if (file.keys.some(({ use, kid }) => use === fresh.use && kid === fresh.kid)) {
     throw new KeyChangeRefused(`the key ${fresh.kid} is in keys.json already`);
+  }
+  const { key: active } = standingOf(file, fresh.use, now).find(({ state }) => state === "active") ?? {};
+  if (active !== undefined && Date.parse(fresh.activeFrom) <= Date.parse(active.activeFrom)) {
+    throw new KeyChangeRefused(`the key ${active.kid} is active from ${active.activeFrom} on: is this clock behind?`);
   }
   const waiting = preparedKey(file, fresh.use, now);
   if (waiting !== undefined) {

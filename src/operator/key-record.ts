@@ -20,21 +20,21 @@ type Change = (keys: KeyFile) => KeyFile | Promise<KeyFile>;
 
 /**
  * Changes the keys of the configuration in `file`, once the ledger has `key.changed` for each, with whoever is logged in
- * as its actor. Rejects, with nothing changed, where either can't be done.
+ * as its actor. `now`: epoch milliseconds. Rejects, with nothing changed, where either can't be done.
  */
 export async function changeOnRecord(
   file: string,
   env: Readonly<Record<string, string | undefined>>,
-  prepare: (config: Config, now: number) => Change | Promise<Change>,
+  now: number,
+  prepare: (config: Config) => Change | Promise<Change>,
 ): Promise<RecordedChange> {
   const config = loadConfigOfLedger(file, env);
   const { stateDir } = config;
-  const now = Date.now();
   const keys = await readKeys(stateDir, now);
   if (keys === undefined) {
     throw new KeyFileError(`there is no ${keysPath(stateDir)}: the broker makes it at its first start`);
   }
-  const change = await prepare(config, now);
+  const change = await prepare(config);
   const checkpointKey = checkpointKeyOf(keys, config);
   const ledger = await openLedger({ ...configuredPlace(config), checkpointKey, log: SILENT });
   try {

@@ -52,15 +52,15 @@ export interface RotateOptions {
 
 /**
  * `keys rotate`: the next key of a use, on record and then in keys.json. Exit codes: 0 done; 1 refused or failed, with
- * nothing changed; 2 wrong usage.
+ * nothing changed; 2 wrong usage. `now`: epoch milliseconds, each.
  */
-export function keysRotate(options: RotateOptions, io: OperatorIo): Promise<number> {
+export function keysRotate(options: RotateOptions, io: OperatorIo, now: number = Date.now()): Promise<number> {
   const { config: file, use, kms } = options;
   const delay = /^[1-9][0-9]{0,4}[smhd]$/.test(options.delay) ? seconds(options.delay) : 0;
   if (delay < SHORTEST_DELAY || delay > LONGEST_DELAY) return wrong(io, "--delay must be a duration of 1m to 30d");
   if (kms !== undefined && use !== "federation") return wrong(io, "--kms is for federation keys only");
   if (kms !== undefined && !KMS_KEY_ARN.test(kms)) return wrong(io, "--kms must be a key's ARN, not an alias");
-  return changed(file, io, options.json, async (config, now) => {
+  return changed(file, io, options.json, now, async (config) => {
     const beginning = {
       createdAt: new Date(now),
       activeFrom: new Date(options.now ? now : now + delay * 1000),
@@ -75,8 +75,12 @@ export function keysRotate(options: RotateOptions, io: OperatorIo): Promise<numb
 }
 
 /** `keys revoke KID`. Exit codes: 0 done; 1 refused or failed, with nothing changed. */
-export function keysRevoke(options: { config: string; kid: string; json?: true }, io: OperatorIo): Promise<number> {
-  return changed(options.config, io, options.json, (config, now) => {
+export function keysRevoke(
+  options: { config: string; kid: string; json?: true },
+  io: OperatorIo,
+  now: number = Date.now(),
+): Promise<number> {
+  return changed(options.config, io, options.json, now, (config) => {
     const beginning = { createdAt: new Date(now), activeFrom: new Date(now) };
     return (keys) => withoutKey(keys, options.kid, (use) => newKey(use, beginning, config), now);
   });
@@ -128,10 +132,11 @@ function changed(
   file: string,
   io: OperatorIo,
   json: true | undefined,
-  prepare: (config: Config, now: number) => Change | Promise<Change>,
+  now: number,
+  prepare: (config: Config) => Change | Promise<Change>,
 ): Promise<number> {
   return reported(file, io, async () => {
-    const { changes, standing } = await changeOnRecord(file, io.env, prepare);
+    const { changes, standing } = await changeOnRecord(file, io.env, now, prepare);
     if (json) io.out(`${JSON.stringify({ changes, keys: standing.map(described) })}\n`);
     else io.out(`${changes.map(changeLine).join("")}${whatElse(changes, standing)}`);
     return 0;

@@ -45,8 +45,10 @@ export async function startSandbox(options: {
   readonly start?: StartBroker;
   /** Epoch milliseconds, as AWS has it; left out: the machine's clock. */
   readonly now?: () => number;
+  /** How long AWS keeps the published keys; left out: not at all. */
+  readonly jwksCacheSeconds?: number;
 }): Promise<Sandbox> {
-  const { folder, ports, log, redisUrl, start = inThisProcess, now = Date.now } = options;
+  const { folder, ports, log, redisUrl, start = inThisProcess, now = Date.now, jwksCacheSeconds = 0 } = options;
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
@@ -69,7 +71,7 @@ export async function startSandbox(options: {
     const stsEndpoint = `http://127.0.0.1:${awsPort}`;
     const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers, redisUrl });
     const config = loadConfig(configFile, {});
-    const aws = await startSts({ trust: template("aws/role", config), port: awsPort, now });
+    const aws = await startSts({ trust: template("aws/role", config), port: awsPort, now, jwksCacheSeconds });
     running.push(aws);
     running.push(await start(config, log, configFile));
     return { config, configFile, providers, aws, close };

@@ -4,7 +4,7 @@ import type { AwsSession, AwsSessions } from "./aws-sessions.ts";
 import { allows } from "./iam-policy.ts";
 import type { DeployedRole } from "./role-template.ts";
 import { StsFault } from "./sts-fault.ts";
-import { verifyWebIdentity, type WebIdentity } from "./web-identity.ts";
+import { verifyWebIdentity, type PublishedKeys, type WebIdentity } from "./web-identity.ts";
 
 /** What AWS packs into 100 % by captures; below it, the figure stays where it is and warns of nothing. */
 const PACKED_LIMIT = 460;
@@ -35,10 +35,11 @@ export interface AssumedSession {
  */
 export async function assumeRoleWithWebIdentity(
   form: URLSearchParams,
-  { deployed, sessions, now }: { deployed: DeployedRole; sessions: AwsSessions; now: number },
+  context: { deployed: DeployedRole; sessions: AwsSessions; published: PublishedKeys; now: number },
 ): Promise<AssumedSession> {
+  const { deployed, sessions, published, now } = context;
   const { RoleArn, RoleSessionName, WebIdentityToken, DurationSeconds } = readParameters(form);
-  const identity = await verifyWebIdentity(WebIdentityToken, deployed.provider, now);
+  const identity = await verifyWebIdentity(WebIdentityToken, deployed.provider, now, published);
   // AWS answers so before it looks at the trust policy.
   if (identity.roles !== undefined && !identity.roles.includes(RoleArn)) {
     throw new StsFault("InvalidIdentityToken", 400, "The role is not among those that the token names");

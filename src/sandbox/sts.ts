@@ -6,6 +6,7 @@ import { deployRole, type DeployedRole } from "./role-template.ts";
 import { SignatureFault, authenticate, type SignatureProblem, type SignedRequest } from "./sigv4.ts";
 import { assumeRoleWithWebIdentity } from "./sts-actions.ts";
 import { StsFault } from "./sts-fault.ts";
+import { PublishedKeys } from "./web-identity.ts";
 import { assumedXml, callerXml, errorXml } from "./sts-xml.ts";
 
 /** What this stand-in takes that AWS would not: for the demo to say. */
@@ -14,6 +15,7 @@ export const lenient: readonly string[] = [
   "the endpoint is plain http and serves STS and Bedrock at one address",
   "credentials may be scoped to any region",
   "IAM takes any number of identity providers in a moment; here there is one, known from the start",
+  "published keys are read for each call, while AWS may keep them for a time that it does not say",
   "the packed size of tags is an estimate: AWS does not publish its formula",
 ];
 
@@ -44,6 +46,8 @@ export interface SandboxStsOptions {
   readonly port?: number;
   readonly host?: string;
   readonly faults?: readonly ScriptedFault[];
+  /** How long the issuer's published keys are kept; left out: read for each call. */
+  readonly jwksCacheSeconds?: number;
   /** Epoch milliseconds. */
   readonly now?: () => number;
 }
@@ -51,6 +55,7 @@ export interface SandboxStsOptions {
 interface Sandbox {
   readonly deployed: DeployedRole;
   readonly sessions: AwsSessions;
+  readonly published: PublishedKeys;
   readonly faults: ScriptedFault[];
   readonly now: () => number;
   /** What a caller's `Host` may be. */
@@ -68,6 +73,7 @@ export async function startSts(options: SandboxStsOptions): Promise<SandboxSts> 
   const sandbox: Sandbox = {
     deployed: deployRole(options.trust),
     sessions: new AwsSessions(),
+    published: new PublishedKeys(options.jwksCacheSeconds ?? 0),
     faults: [...(options.faults ?? [])],
     now,
     hosts: [],
@@ -93,8 +99,8 @@ export async function startSts(options: SandboxStsOptions): Promise<SandboxSts> 
 async function serve(sandbox: Sandbox, request: Request, response: Response): Promise<void> {
   const { method = "", url: target = "/", headers } = request;
   const signed: SignedRequest = { method, target, headers, body: await readBody(request) };
-  const { deployed, sessions, hosts, now } = sandbox;
-  const context = { deployed, sessions, hosts, now: now(), requestId: randomUUID() };
+  const { deployed, sessions, published, hosts, now } = sandbox;
+  const context = { deployed, sessions, published, hosts, now: now(), requestId: randomUUID() };
   const call = method === "POST" ? bedrockCall(target) : undefined;
   if (call !== undefined) return converse(signed, response, call, context);
   const reply = (status: number, body: string): void => {
@@ -104,7 +110,7 @@ async function serve(sandbox: Sandbox, request: Request, response: Response): Pr
   return stsQuery(sandbox, signed, context, { reply, reset: () => request.destroy() });
 }
 
-type Context = Parameters<typeof converse>[3];
+type Context = Parameters<typeof converse>[3] & { readonly published: PublishedKeys };
 
 interface Answer {
   readonly reply: (status: number, body: string) => void;

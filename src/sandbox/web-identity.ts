@@ -34,6 +34,7 @@ export async function verifyWebIdentity(
   token: string,
   provider: DeployedRole["provider"],
   now: number,
+  published: PublishedKeys,
 ): Promise<WebIdentity> {
   const { header, claims } = decode(token);
   if (claims["iss"] !== provider.url) {
@@ -41,7 +42,7 @@ export async function verifyWebIdentity(
   }
   const alg = typeof header["alg"] === "string" ? header["alg"] : "";
   if (!ALGORITHMS.includes(alg)) throw invalid("The token's algorithm is not supported");
-  const { discovery, keys } = await publishedKeys(provider.url);
+  const { discovery, keys } = await published.of(provider.url, now);
   if (!discovery.id_token_signing_alg_values_supported.includes(alg)) throw invalid(NO_KEY);
   await requireSignature(token, alg, selectKey(keys, header["kid"]));
   return readClaims(claims, provider.audiences, now);
@@ -71,9 +72,37 @@ const discoverySchema = z.object({
 const jwksSchema = z.object({ keys: z.array(z.record(z.string(), z.unknown())) });
 type PublishedKey = z.infer<typeof jwksSchema>["keys"][number];
 
-async function publishedKeys(
-  issuer: string,
-): Promise<{ discovery: z.infer<typeof discoverySchema>; keys: PublishedKey[] }> {
+interface Published {
+  readonly discovery: z.infer<typeof discoverySchema>;
+  readonly keys: PublishedKey[];
+}
+
+/**
+ * What an issuer publishes, read again once it is older than a time. How long AWS keeps it is not documented; this one
+ * is stricter than any: within that time it knows no new key, whoever brings a token by one.
+ */
+export class PublishedKeys {
+  readonly #seconds: number;
+  #read: { readonly at: number; readonly published: Promise<Published> } | undefined;
+
+  constructor(seconds: number) {
+    this.#seconds = seconds;
+  }
+
+  of(issuer: string, now: number): Promise<Published> {
+    if (this.#read === undefined || now >= this.#read.at + this.#seconds * 1000) {
+      const published = publishedKeys(issuer);
+      // A failure is not kept.
+      published.catch(() => {
+        this.#read = undefined;
+      });
+      this.#read = { at: now, published };
+    }
+    return this.#read.published;
+  }
+}
+
+async function publishedKeys(issuer: string): Promise<Published> {
   const discovery = discoverySchema.safeParse(await fetchJson(`${issuer}/.well-known/openid-configuration`));
   if (discovery.data?.issuer !== issuer) throw invalid("The discovery document is not the issuer's");
   const jwks = jwksSchema.safeParse(await fetchJson(discovery.data.jwks_uri));

@@ -28,7 +28,7 @@ export interface Company extends Sandbox {
 }
 
 export async function startCompany(
-  options: Partial<Pick<Parameters<typeof startSandbox>[0], "redisUrl" | "start" | "now">> = {},
+  options: Partial<Pick<Parameters<typeof startSandbox>[0], "redisUrl" | "start" | "now" | "jwksCacheSeconds">> = {},
 ): Promise<Company> {
   const folder = await mkdtemp(join(tmpdir(), "rolecall-company-"));
   const log = recordingLog();
