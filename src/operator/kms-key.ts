@@ -1,5 +1,4 @@
 import { createHash, createPublicKey } from "node:crypto";
-import { Kms } from "../aws/kms.ts";
 import type { Config } from "../config/config.ts";
 import { newRemoteFederationKey, type Beginning } from "../keys/new-keys.ts";
 import type { StoredFederationKey } from "../keys/stored-keys.ts";
@@ -13,6 +12,8 @@ export async function newKmsKey(
   beginning: Beginning,
   { aws }: Pick<Config, "aws">,
 ): Promise<StoredFederationKey> {
+  // Loaded only here: the other commands start without it.
+  const { Kms } = await import("../aws/kms.ts");
   const kms = new Kms({ endpoint: aws.kmsEndpoint });
   try {
     const key = await kms.describe(arn);
