@@ -101,21 +101,21 @@ async function locked(
 ): Promise<KeyFile> {
   const lock = `${path}.lock`;
   const handle = await takeLock(lock);
-  let replaced = false;
+  // After the rename a lock of that name would be another process's own.
+  const held = { lock: true };
   try {
     return await work(async (next) => {
       await handle.writeFile(`${JSON.stringify(next, undefined, 2)}\n`);
       await handle.sync();
       await rename(lock, path);
-      // From here on a lock of that name would be another process's own.
-      replaced = true;
+      held.lock = false;
       await syncFolder(dirname(path));
       return next;
     });
   } finally {
     await handle.close();
     // A full disk must not lock out the next start.
-    if (!replaced) await rm(lock, { force: true });
+    if (held.lock) await rm(lock, { force: true });
   }
 }
 

@@ -111,7 +111,7 @@ type WebCrypto = Parameters<typeof X509CertificateGenerator.create>[1];
 /** As much of WebCrypto as a certificate takes, its signature made by `remote`. */
 function signingThere(remote: RemoteKey): WebCrypto {
   const subtle = { sign: (_algorithm: unknown, _key: unknown, data: ArrayBuffer) => remote.sign(new Uint8Array(data)) };
-  return { getRandomValues: (array: Uint8Array) => webcrypto.getRandomValues(array), subtle } as unknown as WebCrypto;
+  return { getRandomValues: (array: Uint8Array) => webcrypto.getRandomValues(array), subtle };
 }
 
 export async function newOauthKey(beginning: Beginning): Promise<StoredKey> {

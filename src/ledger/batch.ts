@@ -107,7 +107,7 @@ async function readKeyChanges(tx: Transaction<LedgerTables>, ids: readonly strin
     .where("request_id", "in", ids)
     .where("type", "=", "key.changed")
     .execute();
-  return new Map(rows.map(({ request_id, seq }) => [request_id ?? "", Number(seq)]));
+  return new Map(rows.map(({ request_id, seq }) => [request_id ?? "", seq]));
 }
 
 async function readRequests(tx: Transaction<LedgerTables>, ids: readonly string[]): Promise<Known["requests"]> {

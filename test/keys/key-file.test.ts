@@ -101,10 +101,14 @@ describe("a file that can't be trusted is refused, kept as it is, and not quoted
     [
       "an active key without its half",
       "private half",
-      (content) => void delete keyOf(content, "federation")["privateKey"],
+      (content) => void Reflect.deleteProperty(keyOf(content, "federation"), "privateKey"),
     ],
     ["a short sealing key", "keys.3.secret", (content) => void (keyOf(content, "sealing")["secret"] = "c2hvcnQ")],
-    ["a key without its secret", "secret", (content) => void delete keyOf(content, "cookies")["secret"]],
+    [
+      "a key without its secret",
+      "secret",
+      (content) => void Reflect.deleteProperty(keyOf(content, "cookies"), "secret"),
+    ],
     ["a use that there is not", "keys.0", (content) => void (keyOf(content, "federation")["use"] = "saml")],
     ["one key twice", "one kid twice", (content) => void content.keys.push(keyOf(content, "federation"))],
     ["another private key", "another key", (content) => void (keyOf(content, "federation")["privateKey"] = otherPem)],

@@ -140,7 +140,7 @@ describe("wrong usage changes nothing", () => {
     ["a delay, and now", () => broker("keys", "rotate", "--delay", "1h", "--now"), 2, /cannot be used with/],
   ])("%s", async (_name, command, code, message) => {
     const before = await readFile(keysFile, "utf8");
-    expect(await command()).toMatchObject({ code, stderr: expect.stringMatching(message) });
+    expect(await command()).toMatchObject({ code, stderr: expect.stringMatching(message) as string });
     expect(await readFile(keysFile, "utf8")).toBe(before);
   });
 });
@@ -230,11 +230,14 @@ it("the checkpoint key can lie elsewhere, and goes on", async () => {
       ),
     );
   expect((await verify()).stderr).toContain("checkpointKey");
-  expect(await rotate()).toMatchObject({ code: 1, stderr: expect.stringMatching(/checkpointKey/) });
+  expect(await rotate()).toMatchObject({ code: 1, stderr: expect.stringMatching(/checkpointKey/) as string });
 
   const text = await readFile(file, "utf8");
   await writeFile(file, `${text}checkpointKey: { file: checkpoint-key.json }\n`);
-  expect(await verify()).toMatchObject({ code: 0, stdout: expect.stringMatching(/checkpoints in the log hold/) });
+  expect(await verify()).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/checkpoints in the log hold/) as string,
+  });
   expect(await rotate({ delay: "1h" })).toMatchObject({ code: 0 });
   expect((await move(`${elsewhere}.2`)).stderr).toContain("not in keys.json any more");
 });

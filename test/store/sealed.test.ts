@@ -69,3 +69,17 @@ describe("a sealed store", () => {
     expect(() => sealed(memoryStore(), randomBytes(16), recordingLog())).toThrow("32 bytes");
   });
 });
+
+it("rotates: a new key seals, the old one still opens, and neither is enough for the other's values", async () => {
+  const [before, after] = [randomBytes(32), randomBytes(32)];
+  const inner = memoryStore();
+  let keys = [before];
+  const store = sealed(inner, () => keys, recordingLog());
+  await store.set("session:old", "signed in before", 60);
+  keys = [after, before];
+  await store.set("session:new", "signed in after", 60);
+  expect(await store.get("session:old")).toBe("signed in before");
+  expect(await store.get("session:new")).toBe("signed in after");
+  expect(await sealed(inner, before, recordingLog()).get("session:new")).toBeUndefined();
+  expect(await sealed(inner, after, recordingLog()).get("session:old")).toBeUndefined();
+});
