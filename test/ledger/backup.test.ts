@@ -2,6 +2,7 @@ import { createPublicKey } from "node:crypto";
 import { copyFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { checkpointKeyOf } from "../../src/keys/checkpoint-key.ts";
 import { openKeys } from "../../src/keys/key-file.ts";
 import { openLedger, type Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
 import { withConfiguredLedger } from "../../src/operator/configured-ledger.ts";
@@ -27,8 +28,8 @@ describe("rolecall-broker ledger backup", () => {
     const state = join(folder.path, "state");
     file = join(state, "ledger.db");
     backup = join(folder.path, "backup.db");
-    const { checkpoint } = await openKeys(state, { signingAlgorithm: "ES256", origin: "rolecall.acme.example" });
-    options = { checkpointKey: checkpoint, log: recordingLog() };
+    const keys = await openKeys(state, { signingAlgorithm: "ES256", origin: "rolecall.acme.example" });
+    options = { checkpointKey: checkpointKeyOf(keys, { checkpointKey: undefined }), log: recordingLog() };
     ledger = await openLedger({ file, ...options });
     await ledger.bind(jane, jane.email, boundEvent(jane, jane.email));
     await Promise.all(Array.from({ length: 300 }, (_, i) => ledger.append(requested(`r${i}`))));
