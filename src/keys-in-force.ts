@@ -98,7 +98,7 @@ export class KeysInForce {
       this.#upToDate = true;
     } catch (error) {
       const problem = error instanceof Error ? error.message : "unknown fault";
-      if (this.#upToDate) log.error({ problem }, "the keys were not changed: the last good ones stay in force");
+      if (this.#upToDate) log.error({ reason: problem }, "the keys were not changed: the last good ones stay in force");
       this.#upToDate = false;
       this.#wakeIn(TRY_AGAIN, () => this.#tryTake(this.#parts.load));
     }

@@ -59,6 +59,11 @@ const FIELDS = {
   checkpoint: note,
   mappingVersion: word,
   configSha256: word,
+  /** A key's name and its states; the key itself is nobody's field. */
+  use: word,
+  kid: word,
+  from: word,
+  to: word,
   faults,
   fields: words,
 } as const satisfies Record<string, Form<never>>;
