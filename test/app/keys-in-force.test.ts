@@ -89,6 +89,6 @@ test("keys that nobody may use leave the last good ones", async () => {
   file = { ...file, keys: file.keys.slice(1) };
   await keys.reload();
   expect([active(keys), keys.upToDate]).toEqual([first, false]);
-  expect(log.lines.at(-1)?.fields["problem"]).toMatch(/no key that may be used for federation/);
+  expect(log.lines.at(-1)?.fields["reason"]).toMatch(/no key that may be used for federation/);
   await keys.close();
 });

@@ -200,7 +200,7 @@ it("a broken or missing keys.json leaves the last good keys, and says so until i
   expect(await published()).toEqual(keys);
   expect(await ask()).toMatchObject({ status: 200 });
   const said = running.logged.findLast(({ msg }) => msg.startsWith("the keys were not changed"));
-  expect(said?.["problem"]).toBe(`${keysFile} is not JSON`);
+  expect(said?.["reason"]).toBe(`${keysFile} is not JSON`);
   expect((await rotate()).stderr).toBe(`error: ${keysFile} is not JSON\n`);
 
   await writeFile(keysFile, good);
