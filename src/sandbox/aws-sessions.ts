@@ -13,6 +13,8 @@ export interface AwsSession {
   readonly userId: string;
   readonly sourceIdentity: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
+  /** `jti` of the token that it was given for. */
+  readonly tokenId: string | undefined;
 }
 
 /** The sessions that are still alive, by access key ID; kept in memory. */
@@ -36,6 +38,11 @@ export class AwsSessions {
     };
     this.#byKey.set(begun.accessKeyId, begun);
     return begun;
+  }
+
+  /** All that are alive, and those that have ended within the hour. */
+  all(): AwsSession[] {
+    return [...this.#byKey.values()];
   }
 
   find(accessKeyId: string): AwsSession | undefined {

@@ -20,6 +20,8 @@ export interface StandInProvider {
   readonly kind: Directory["kind"];
   readonly label: string;
   readonly issuer: string;
+  /** Where it listens. */
+  readonly port: number;
   readonly clientId: string;
   readonly clientSecret: string;
   readonly clientAuth: ClientAuth;
@@ -37,6 +39,8 @@ export interface StandInOptions {
   readonly redirectUris: readonly string[];
   /** Left out or 0: any that is free. */
   readonly port?: number;
+  /** Where it is reached, if something stands in front of it; left out: at its own port. */
+  readonly publicPort?: number;
   /** Makes the client a `private_key_jwt` one. */
   readonly clientKey?: JWK;
 }
@@ -84,7 +88,7 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
   const app = express();
   const server = createServer(app);
   const port = await listen(server, options.port ?? 0);
-  const issuer = `http://localhost:${port}${shape.path}`;
+  const issuer = `http://localhost:${options.publicPort ?? port}${shape.path}`;
   const clientSecret = randomBytes(24).toString("base64url");
   const clientAuth = options.clientKey ? "private_key_jwt" : shape.clientAuth;
   const client: ClientMetadata = {
@@ -115,6 +119,7 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
     kind,
     label,
     issuer,
+    port,
     clientId,
     clientSecret,
     clientAuth,

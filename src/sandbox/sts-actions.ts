@@ -58,6 +58,7 @@ export async function assumeRoleWithWebIdentity(
       userId: `${deployed.role.id}:${RoleSessionName}`,
       sourceIdentity: identity.sourceIdentity,
       tags: identity.tags,
+      tokenId: identity.tokenId,
     },
     DurationSeconds,
     now,

@@ -34,6 +34,8 @@ export interface SandboxSts {
   readonly port: number;
   /** How often AssumeRoleWithWebIdentity was asked for. */
   readonly calls: () => number;
+  /** What it gave out. */
+  readonly sessions: () => AwsSession[];
   /** The next calls of AssumeRoleWithWebIdentity go wrong, one fault a call, in order. */
   readonly fail: (...faults: readonly ScriptedFault[]) => void;
   close(): Promise<void>;
@@ -91,6 +93,7 @@ export async function startSts(options: SandboxStsOptions): Promise<SandboxSts> 
     url: `http://${host}:${server.port}`,
     port: server.port,
     calls: () => sandbox.calls,
+    sessions: () => sandbox.sessions.all(),
     fail: (...faults) => void sandbox.faults.push(...faults),
     close: server.close,
   };

@@ -13,6 +13,8 @@ const MAX_KEYS_OF_A_TYPE = 100;
 
 /** What STS takes from a token that it believes. */
 export interface WebIdentity {
+  /** `jti`. */
+  readonly tokenId: string | undefined;
   readonly subject: string;
   readonly audience: string;
   readonly tags: Readonly<Record<string, string>>;
@@ -170,6 +172,7 @@ function readClaims(claims: Json, audiences: readonly string[], now: number): We
   requireFresh(claims, now / 1000);
   const tags = optionalClaim(claims, "https://aws.amazon.com/tags", tagsClaim);
   return {
+    tokenId: optionalClaim(claims, "jti", z.string()),
     subject: readClaim(claims, "sub", z.string().min(1)),
     audience: audienceOf(claims, audiences),
     tags: Object.fromEntries(Object.entries(tags?.principal_tags ?? {}).map(([key, [value]]) => [key, value])),
