@@ -18,23 +18,41 @@ export interface LoggedLine {
 /** A broker in a process of its own. */
 export interface BrokerProcess {
   readonly port: number;
+  readonly pid: number;
   /** What it has logged so far. */
   readonly logged: readonly LoggedLine[];
   /** SIGHUP. */
   hangup(): void;
   /** SIGTERM; resolves with the exit code. */
   stop(): Promise<number | null>;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** SIGSTOP: it is there, and does nothing, until {@link resume}. */
+  pause(): void;
+  resume(): void;
+  /** Resolves when it has ended, whoever ended it. */
+  readonly ended: Promise<void>;
 }
 
-/** `rolecall-broker serve`, once it listens; `env` is added to the test's own. */
+interface ServeOptions {
+  readonly program?: string;
+  readonly complain?: (text: string) => void;
+}
+
+/**
+ * `rolecall-broker serve`, once it listens; `env` is added to the test's own. Of a built `program` instead of the
+ * sources, and with its complaints (standard error) to somebody else than the test's reader, where that is said.
+ */
 export async function serveBroker(
   configFile: string,
   env: Readonly<Record<string, string>> = {},
+  { program = BROKER, complain = (text) => void process.stderr.write(text) }: ServeOptions = {},
 ): Promise<BrokerProcess> {
-  const child = spawn(process.execPath, [BROKER, "serve", "--config", configFile], {
-    stdio: ["ignore", "pipe", "inherit"],
+  const child = spawn(process.execPath, [program, "serve", "--config", configFile], {
+    stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
   });
+  child.stderr.setEncoding("utf8").on("data", complain);
   // A test run that is interrupted leaves no broker behind.
   const kill = (): void => void child.kill("SIGKILL");
   process.once("exit", kill);
@@ -43,7 +61,9 @@ export async function serveBroker(
   const port = await portOf(child, logged);
   return {
     port,
+    pid: child.pid ?? 0,
     logged,
+    ended: exited.then(() => undefined),
     hangup: () => void child.kill("SIGHUP"),
     async stop() {
       child.kill("SIGTERM");
@@ -51,6 +71,13 @@ export async function serveBroker(
       process.off("exit", kill);
       return code;
     },
+    async kill() {
+      kill();
+      await exited;
+      process.off("exit", kill);
+    },
+    pause: () => void child.kill("SIGSTOP"),
+    resume: () => void child.kill("SIGCONT"),
   };
 }
 

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 
 /**
  * What becomes of bytes on their way to the server: they arrive; the connection is cut before they do, or when the
@@ -12,26 +13,45 @@ export interface TcpProxy {
   readonly port: number;
   /** Decides by the bytes' text; at first everything passes. */
   intercept: (text: string) => Passage;
+  /** Is told each piece of an answer, just before it passes. */
+  overhear: (text: string) => void;
   /** Nothing passes on any connection, old or new, until {@link TcpProxy.thaw}. */
   freeze(): void;
   thaw(): void;
+  /** Whatever passes from now on takes so long (milliseconds) each time; 0: no time. */
+  slow(ms: number): void;
+  /** Cuts a connection in the middle of what it carries each time that so many bytes have passed; 0: no more. */
+  cutEvery(bytes: number): void;
   /** Cuts every connection, and refuses new ones until {@link TcpProxy.open}. */
   cut(): Promise<void>;
   open(): Promise<void>;
 }
 
-export async function startProxy(target: number): Promise<TcpProxy> {
+/** In front of the port `target`, or of the one that it says for each connection. */
+export async function startProxy(target: number | (() => number)): Promise<TcpProxy> {
   const sockets = new Set<Socket>();
   let frozen = false;
   let held: (() => void)[] = [];
-  /** Now, or once it is thawed. */
-  const pass = (work: () => void): void => {
-    if (frozen) held.push(work);
-    else work();
+  let slowMs = 0;
+  let cutEvery = 0;
+  let passed = 0;
+  /** Now, once it is thawed, or a little later. */
+  const turn = async (): Promise<void> => {
+    if (frozen) await new Promise<void>((resolve) => held.push(resolve));
+    if (slowMs > 0) await delay(slowMs);
+  };
+  const pass = (bytes: Buffer, to: Socket, destroyBoth: () => void): void => {
+    passed += bytes.length;
+    if (cutEvery === 0 || passed < cutEvery) {
+      to.write(bytes);
+      return;
+    }
+    to.write(bytes.subarray(0, bytes.length - (passed - cutEvery)), destroyBoth);
+    passed = 0;
   };
 
   const server = createServer((client) => {
-    const upstream = connect(target, "127.0.0.1");
+    const upstream = connect(typeof target === "number" ? target : target(), "127.0.0.1");
     let state: Passage = "pass";
     const destroyBoth = (): void => {
       client.destroy();
@@ -40,25 +60,35 @@ export async function startProxy(target: number): Promise<TcpProxy> {
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => undefined);
-      socket.on("close", () => {
-        sockets.delete(socket);
-        // A frozen network does not tell one end that the other has gone.
-        if (!frozen && state !== "freeze") destroyBoth();
-      });
     }
-    client.on("data", (bytes) => {
-      pass(() => {
+    const carry = (from: Socket, to: Socket, decide: (bytes: Buffer) => Passage): void => {
+      // In order, however long each takes.
+      let before = Promise.resolve();
+      const next = (work: () => void): void => {
+        before = before.then(turn).then(work);
+      };
+      from.on("data", (bytes) => {
+        next(() => {
+          if (state === "freeze") return;
+          state = decide(bytes);
+          if (state === "freeze") return;
+          if (state === "cut before" || (state === "cut after" && to === client)) destroyBoth();
+          else pass(bytes, to, destroyBoth);
+        });
+      });
+      from.on("close", () => {
+        sockets.delete(from);
+        // A frozen network does not tell one end that the other has gone.
         if (state === "freeze") return;
-        state = proxy.intercept(bytes.toString("latin1"));
-        if (state === "cut before") destroyBoth();
-        else if (state !== "freeze") upstream.write(bytes);
+        next(() => {
+          to.destroySoon();
+        });
       });
-    });
-    upstream.on("data", (bytes) => {
-      pass(() => {
-        if (state === "cut after") destroyBoth();
-        else if (state !== "freeze") client.write(bytes);
-      });
+    };
+    carry(client, upstream, (bytes) => proxy.intercept(bytes.toString("latin1")));
+    carry(upstream, client, (bytes) => {
+      proxy.overhear(bytes.toString("latin1"));
+      return state;
     });
   });
 
@@ -68,12 +98,20 @@ export async function startProxy(target: number): Promise<TcpProxy> {
   const proxy: TcpProxy = {
     port,
     intercept: () => "pass",
+    overhear: () => undefined,
     freeze() {
       frozen = true;
     },
     thaw() {
       frozen = false;
       for (const work of held.splice(0)) work();
+    },
+    slow(ms) {
+      slowMs = ms;
+    },
+    cutEvery(bytes) {
+      cutEvery = bytes;
+      passed = 0;
     },
     async cut() {
       held = [];
