@@ -1,4 +1,4 @@
-import type { SiteResult } from "./run-site.ts";
+import { NOBODY_CAME, type SiteResult } from "./run-site.ts";
 
 /** All sites of a run, added up. */
 export class Report {
@@ -28,10 +28,12 @@ export class Report {
       this.#results.reduce((all, result) => all + count(result), 0);
     const most = (count: (result: SiteResult) => number): number => Math.max(0, ...this.#results.map(count));
     const faults = added(this.#results.map((result) => result.faults));
+    const missed = faults.get(NOBODY_CAME) ?? 0;
+    faults.delete(NOBODY_CAME);
     const refused = added(this.#results.map(({ witness }) => witness.refused));
     return [
       "",
-      `seed ${this.#seed}: ${this.#results.length} sites, ${sum(({ rounds }) => rounds)} rounds, ${total(faults)} faults`,
+      `seed ${this.#seed}: ${this.#results.length} sites, ${sum(({ rounds }) => rounds)} rounds, ${total(faults)} faults, and ${missed} at steps that nobody took meanwhile`,
       "",
       "faults by kind",
       ...table(faults),

@@ -13,8 +13,8 @@ const RECOVERY_PAUSE = 250;
 /** A while of work with nothing broken, before the round is judged (milliseconds). */
 const PEACE = 200;
 
-/** Where a step was to be broken, and nobody took it meanwhile. */
-const NOBODY_CAME = "(steps that nobody took meanwhile)";
+/** Counted for a step that was to be broken, and that nobody took meanwhile. */
+export const NOBODY_CAME = "(steps that nobody took meanwhile)";
 
 /** What became of one site. */
 export interface SiteResult {
