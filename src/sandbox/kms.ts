@@ -75,7 +75,7 @@ export async function startKms(options: { readonly now?: () => number } = {}): P
   const sessions = new AwsSessions();
   const caller = { arn: `arn:aws:sts::${ACCOUNT}:assumed-role/Rolecall/broker`, account: ACCOUNT };
   const credentials = sessions.begin(
-    { ...caller, userId: "AROA:broker", sourceIdentity: undefined, tags: {} },
+    { ...caller, userId: "AROA:broker", sourceIdentity: undefined, tags: {}, tokenId: undefined },
     43_200,
     now(),
   );

@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { OUTCOME_TYPES, type EventType } from "../../src/flow/audit-event.ts";
-import { importKeys, readKeyFile } from "../../src/keys/key-format.ts";
+import { checkpointKeyOf } from "../../src/keys/checkpoint-key.ts";
+import { readKeyFile } from "../../src/keys/key-format.ts";
 import type { CheckpointKey } from "../../src/ledger/checkpoint.ts";
 import { openLedger } from "../../src/ledger/ledger.ts";
 import type { LedgerEntry } from "../../src/ledger/row.ts";
@@ -141,5 +142,5 @@ export async function checkSweep(site: Site, witness: Witness): Promise<void> {
 }
 
 async function checkpointKey({ folder }: Site): Promise<CheckpointKey> {
-  return (await importKeys(readKeyFile(await readFile(join(folder, "keys.json"), "utf8")))).checkpoint;
+  return checkpointKeyOf(readKeyFile(await readFile(join(folder, "keys.json"), "utf8")), {});
 }
