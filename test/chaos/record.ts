@@ -142,5 +142,5 @@ export async function checkSweep(site: Site, witness: Witness): Promise<void> {
 }
 
 async function checkpointKey({ folder }: Site): Promise<CheckpointKey> {
-  return checkpointKeyOf(readKeyFile(await readFile(join(folder, "keys.json"), "utf8")), {});
+  return checkpointKeyOf(readKeyFile(await readFile(join(folder, "keys.json"), "utf8")), { checkpointKey: undefined });
 }
