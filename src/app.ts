@@ -3,8 +3,10 @@ import type { Request, Response } from "express";
 import { stsClient } from "./aws/sts.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
+import { Refusal } from "./flow/errors.ts";
 import { Exchanges } from "./flow/exchange.ts";
 import { recordRefusedToken, recordReuse, recordRevocation } from "./flow/grant-record.ts";
+import { recordedGrantId } from "./flow/holder.ts";
 import { decide, issueCredentials, type IssuePorts, type IssueSettings } from "./flow/issue.ts";
 import type { Identity } from "./flow/identity.ts";
 import type { Caller, Log } from "./flow/ports.ts";
@@ -141,6 +143,21 @@ async function joinParts(
   opened.add(() => federation.close());
   const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
   opened.add(sts.close);
+  const authorizationServer = createAuthorizationServer({
+    issuer: `${baseUrl}/oauth`,
+    store,
+    keys,
+    signInMaxAgeSeconds: config.signInMaxAgeSeconds,
+    onGrantReused: (grant, request) => recordReuse(ledger, grant, request && callerIn(request)),
+    onTokenRefused: (grant, request, reason) => recordRefusedToken(ledger, grant, callerIn(request), reason),
+    requireMayGoOn: async ({ identity, grantId }) => {
+      await ledger.sessionNameOf({ ...identity, grantId: recordedGrantId(grantId) });
+    },
+    limitAccount: (account) => limits.account("token", account),
+    onAccountLimited: (grant, request, reason) => recordRefusedToken(ledger, grant, callerIn(request), reason),
+    errorPage: refusalPage(loadPages()),
+    log,
+  });
   const ports: IssuePorts = {
     now,
     ledger,
@@ -149,27 +166,18 @@ async function joinParts(
     sign: observedSigner((claims) => federation.sign(claims), steps),
     assumeRole: observedSts(sts.assumeRole, steps),
     exchanges: new Exchanges(),
+    async requireLive(identity, grantId) {
+      await grants.requireNotEnded(identity);
+      if (!(await authorizationServer.isLive(grantId))) throw new Refusal("token_invalid", "the grant has ended");
+    },
   };
-
-  const authorizationServer = createAuthorizationServer({
-    issuer: `${baseUrl}/oauth`,
-    store,
-    keys,
-    signInMaxAgeSeconds: config.signInMaxAgeSeconds,
-    onGrantReused: (grant, request) => recordReuse(ledger, grant, request && callerIn(request)),
-    onTokenRefused: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request), "token_request_invalid"),
-    limitAccount: (account) => limits.account("token", account),
-    onAccountLimited: (grant, request) => recordRefusedToken(ledger, grant, callerIn(request), "rate_limited"),
-    errorPage: refusalPage(loadPages()),
-    log,
-  });
   const app = createServer({
     config,
     store,
     ledger: { ...ledger, state: () => record.state() },
     strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
     authorizationServer,
-    decide: (identity) => decide(ports, settings(), identity),
+    decide: (identity, grantId) => decide(ports, settings(), identity, grantId),
     issue: observedIssue((request) => issueCredentials(ports, settings(), request), steps),
     documents: () => federation.documents,
     isStopping: () => listener.retired,

@@ -1,11 +1,16 @@
 #!/usr/bin/env node
 import { join, resolve } from "node:path";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { Config } from "./config/config.ts";
+import type { Ledger } from "./ledger/ledger.ts";
 import { VERSION } from "./cli/version.ts";
 import type { AuditIo } from "./operator/audit.ts";
 import type { OperatorIo } from "./operator/check.ts";
 import type { KeyUse } from "./keys/key-states.ts";
 import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
+import type { PeopleImportOptions } from "./operator/people-import.ts";
+import type { PeopleRebindOptions } from "./operator/people.ts";
+import type { RevokeOptions } from "./operator/revoke.ts";
 
 /** The operators' program: parses, and runs one command. Each is loaded when it is asked for, and not before. */
 
@@ -99,6 +104,85 @@ program
   .action(async (name: string, options: { config: string }) => {
     const { printTemplate } = await import("./operator/template.ts");
     process.exitCode = await printTemplate(name, options, io);
+  });
+
+const people = program.command("people").description("who has which session name");
+
+people
+  .command("list")
+  .description("show every account and its session name, or who waits for a decision about one")
+  .option(...CONFIG)
+  .option("--email <email>", "only of this email or session name")
+  .option("--waiting", "who was refused because their email is another account's name")
+  .option(...JSON_OUTPUT)
+  .addHelpText("after", "\nExample:\n  rolecall-broker people list --waiting")
+  .action(async ({ config, ...rest }: { config: string; email?: string; waiting?: true; json?: true }) => {
+    const { peopleList } = await import("./operator/people.ts");
+    process.exitCode = await withRecordOf(config, (ledger) => peopleList(ledger, rest, io));
+  });
+
+people
+  .command("import")
+  .description("give accounts their session names before they sign in, as when a company changes its directory")
+  .argument(
+    "<file>",
+    "CSV: directory,subject,email and, for the same human, previousDirectory,previousSubject",
+    fromHere,
+  )
+  .option(...CONFIG)
+  .option("--same-person", "whoever brings an email that is another account's name is the same human")
+  .option("--apply", "write it; without, it shows what it would do")
+  .option("--reason <text>", "why, for the record")
+  .option(...JSON_OUTPUT)
+  .addHelpText(
+    "after",
+    "\nExample:\n  rolecall-broker people import move.csv --apply --reason 'Okta to Entra ID, CHG-1042'",
+  )
+  .action(async (file: string, { config, ...rest }: { config: string } & Omit<PeopleImportOptions, "file">) => {
+    const { peopleImport } = await import("./operator/people-import.ts");
+    process.exitCode = await withRecordOf(config, (ledger, its) => peopleImport(ledger, its, { file, ...rest }, io));
+  });
+
+people
+  .command("rebind")
+  .description("decide about an account whose email is another one's session name")
+  .option(...CONFIG)
+  .option("--request <id>", "the request ID of its refusal: people list --waiting")
+  .option("--directory <id>", "the account, instead of --request: its directory,")
+  .option("--subject <id>", "its subject there,")
+  .option("--email <email>", "and its email")
+  .option("--same-person", "the same human: the name moves here, and the account that had it is closed")
+  .option("--another-person", "another human: this account gets a name of its own")
+  .requiredOption("--reason <text>", "why, for the record")
+  .option(...JSON_OUTPUT)
+  .addHelpText(
+    "after",
+    "\nExample:\n  rolecall-broker people rebind --request ID --same-person --reason 're-hired, HR-77'",
+  )
+  .action(async ({ config, ...rest }: { config: string } & PeopleRebindOptions) => {
+    const { peopleRebind } = await import("./operator/people.ts");
+    process.exitCode = await withRecordOf(config, (ledger, its) => peopleRebind(ledger, its, rest, io));
+  });
+
+program
+  .command("revoke")
+  .description("end a sign-in, a command line or everything of a person, at once and on every broker")
+  .option(...CONFIG)
+  .option("--person <who>", "session name, email or directory/subject: kept out until it is lifted")
+  .option("--session <id>", "one sign-in, with the command lines that it let in: the request ID of its login.succeeded")
+  .option("--grant <id>", "one command line: the grantId of its rows")
+  .option("--everyone", "every sign-in until now")
+  .option("--lift", "let the person in again; what was ended stays ended")
+  .option("--list", "show what was revoked and lifted")
+  .option("--reason <text>", "why, for the record")
+  .option(...JSON_OUTPUT)
+  .addHelpText(
+    "after",
+    "\nExample:\n  rolecall-broker revoke --person jane@acme.example --reason 'laptop stolen, SEC-9'",
+  )
+  .action(async ({ config, ...rest }: { config: string } & RevokeOptions) => {
+    const { revokeCommand } = await import("./operator/revoke.ts");
+    process.exitCode = await withRecordOf(config, (ledger, its) => revokeCommand(ledger, its, rest, io, Date.now()));
   });
 
 const audit = program.command("audit").description("the record: checked, taken away, followed");
@@ -243,6 +327,17 @@ try {
 async function withLedger(config: string, work: (ledger: ConfiguredLedger) => Promise<number>): Promise<number> {
   const { withConfiguredLedger } = await import("./operator/configured-ledger.ts");
   return withConfiguredLedger(config, io, work);
+}
+
+/** With the record open to be written, beside running brokers. */
+async function withRecordOf(
+  config: string,
+  work: (ledger: Ledger, config: Config) => Promise<number>,
+): Promise<number> {
+  const { withRecord } = await import("./operator/record.ts");
+  return withLedger(config, (configured) =>
+    withRecord(configured.ledger, io, (ledger) => work(ledger, configured.config)),
+  );
 }
 
 /** Paths count from where the user stands, also when npm has gone to the checkout's root (INIT_CWD). */

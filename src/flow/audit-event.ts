@@ -1,5 +1,6 @@
 import type { ReasonCode } from "./errors.ts";
 import type { KeptClaims } from "./identity.ts";
+import type { Person, Revocable } from "./holder.ts";
 import type { TraceStep } from "./tags.ts";
 
 /** What the ledger can say. Each type's meaning stands in docs/ledger.md. */
@@ -40,6 +41,8 @@ export const PERSONAL_KEYS = [
   "address",
   "userAgent",
   "actor",
+  "former",
+  "note",
 ] as const satisfies (keyof AuditEvent)[];
 
 /** One row before it is written; `seq` and `time` are the ledger's to give. Secrets and tokens have no key here. */
@@ -84,9 +87,21 @@ export interface AuditEvent {
   readonly reason?: ReasonCode;
   /** Who did it, where that is not the subject. */
   readonly actor?: string;
+  /** Why, in the words of whoever did it. */
+  readonly note?: string;
+  /** `requestId` of the sign-in that all of this came of. */
+  readonly signInId?: string;
+  /** Digest of the command line's grant: names it, and opens nothing. */
+  readonly grantId?: string;
+  /** What a revocation, or its end, is about. */
+  readonly scope?: Revocable["scope"];
+  /** Salted digest of the revocation beside it: the ledger's to give, as the salt lies with that. */
+  readonly revocation?: string;
+  /** Whose the name was before (`identity.rebound`). */
+  readonly former?: Person;
   /** SHA-256 of the configuration file's bytes, hex (`config.changed`). */
   readonly configSha256?: string;
-  /** Salted digest of whose the name is (`identity.bound`): the ledger's to give, as the salt lies with the name. */
+  /** Salted digest of whose the name is (`identity.*`): the ledger's to give, as the salt lies with the name. */
   readonly owner?: string;
   /** Signed note (`checkpoint`). */
   readonly checkpoint?: string;

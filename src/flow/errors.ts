@@ -106,6 +106,16 @@ export const REASONS = {
     sentence: "Your email address already stands for another account here.",
     remedy: "Ask the people who run Rolecall to say whether it is the same person: they can rebind the name.",
   },
+  name_moved: {
+    status: 403,
+    sentence: "Your session name has moved to another account.",
+    remedy: "Sign in with that account; if you have no other, tell the people who run Rolecall.",
+  },
+  person_revoked: {
+    status: 403,
+    sentence: "Your access has been withdrawn by the people who run Rolecall.",
+    remedy: "Ask them, and give them the request ID.",
+  },
 
   // Claims to tags.
   claim_type: {
@@ -164,6 +174,11 @@ export const REASONS = {
     status: 401,
     sentence: "Your company's sign-in service has ended your sign-in.",
     remedy: "Sign in again; if you are not let in, ask the people who run your company's directory.",
+  },
+  session_revoked: {
+    status: 401,
+    sentence: "Your sign-in has been ended by the people who run Rolecall.",
+    remedy: AGAIN,
   },
   identity_changed: {
     status: 401,

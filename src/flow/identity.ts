@@ -27,6 +27,8 @@ export interface Identity {
   readonly claimsAt: number;
   /** Random name of what is held for asking the provider again; left out: it gave nothing to ask with. */
   readonly refreshId?: string;
+  /** The row that records this sign-in (`login.succeeded`), and its request ID; left out: not recorded yet. */
+  readonly signIn?: { readonly id: string; readonly seq: number };
 }
 
 /**

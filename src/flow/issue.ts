@@ -9,6 +9,7 @@ import {
   type SignFederationToken,
 } from "./federation-token.ts";
 import { freshIdentity, type FreshnessPorts, type FreshnessSettings } from "./freshness.ts";
+import { recordedGrantId, type Holder } from "./holder.ts";
 import type { Identity } from "./identity.ts";
 import { StsRefusal, type AssumeRole, type Caller, type LedgerPort, type StsSession } from "./ports.ts";
 import { callerFacts, personFacts, recordRefusal } from "./sign-in.ts";
@@ -37,6 +38,8 @@ export interface IssuePorts extends FreshnessPorts {
   readonly sign: SignFederationToken;
   readonly assumeRole: AssumeRole;
   readonly exchanges: Exchanges<StsExchange>;
+  /** Rejects with a Refusal where the grant, or the sign-in at its provider, has ended since the request came. */
+  readonly requireLive: (identity: Identity, grantId: string) => Promise<void>;
 }
 
 export interface IssueRequest {
@@ -58,7 +61,8 @@ export interface IssuedCredentials {
 /**
  * The whole way from an Identity to credentials, in order: a duration no longer than allowed, claims that are
  * fresh (the provider is asked again where they are not), tags by the rules, the name that is bound to this person; then `credentials.requested` durable, a federation token signed,
- * STS asked, its answer checked, `credentials.issued` durable, and only then released (law 1). Rejects with a
+ * STS asked, its answer checked, everything still as it was, `credentials.issued` durable, and only then released
+ * (law 1). Both rows are written only while nothing is revoked that the request stands on. Rejects with a
  * Refusal, which the ledger holds as exactly one event with all facts known by then (law 5).
  */
 export async function issueCredentials(
@@ -66,7 +70,8 @@ export async function issueCredentials(
   settings: IssueSettings,
   request: IssueRequest,
 ): Promise<IssuedCredentials> {
-  const facts: Facts = requestFacts(settings, request.identity, request.caller);
+  const facts: Facts = requestFacts(settings, request);
+  const holder = holderOf(request.identity, request.grantId);
   let type: "credentials.denied" | "credentials.failed" = "credentials.denied";
   let leave: (() => void) | undefined;
   try {
@@ -74,7 +79,7 @@ export async function issueCredentials(
     facts.durationSeconds = durationSeconds;
     const identity = await freshIdentity(ports, settings, request.identity);
     facts.claims = identity.claims;
-    const { tags, trace, sessionName } = await attribute(ports, settings.mapping, identity);
+    const { tags, trace, sessionName } = await attribute(ports, settings.mapping, identity, holder);
     Object.assign(facts, { tags, trace, sessionName });
 
     const key = JSON.stringify([request.grantId, sessionName, tags, durationSeconds]);
@@ -83,14 +88,15 @@ export async function issueCredentials(
     );
     leave = exchange.leave;
     facts.tokenId = exchange.tokenId;
-    await ports.ledger.append({ type: "credentials.requested", ...facts });
+    await ports.ledger.append({ type: "credentials.requested", ...facts }, holder);
     type = "credentials.failed";
 
     const { token, session } = await exchange.run();
     Object.assign(facts, sessionFacts(token, session));
     requireSession(session, settings.roleArn, sessionName);
+    await ports.requireLive(identity, request.grantId);
 
-    const { seq } = await ports.ledger.append({ type: "credentials.issued", ...facts, outcome: "success" });
+    const { seq } = await ports.ledger.append({ type: "credentials.issued", ...facts, outcome: "success" }, holder);
     return { credentials: session.credentials, sessionArn: session.sessionArn, tags, ledgerSeq: seq };
   } catch (error) {
     const refusal = asRefusal(error);
@@ -104,13 +110,22 @@ export async function issueCredentials(
   }
 }
 
-/** What the person would be given now, without asking for it: the tags, why, and the session name. Same refusals. */
+/**
+ * What the person would be given now, without asking for it: the tags, why, and the session name. Same refusals.
+ * `grantId`: of the command line that asks; left out: a browser.
+ */
 export async function decide(
   ports: FreshnessPorts & Pick<IssuePorts, "ledger" | "mapTags">,
   settings: IssueSettings,
   identity: Identity,
+  grantId?: string,
 ): Promise<MappedTags & { sessionName: string }> {
-  return attribute(ports, settings.mapping, await freshIdentity(ports, settings, identity));
+  const fresh = await freshIdentity(ports, settings, identity);
+  return attribute(ports, settings.mapping, fresh, holderOf(identity, grantId));
+}
+
+function holderOf(identity: Identity, grantId: string | undefined): Holder {
+  return { ...identity, ...(grantId !== undefined && { grantId: recordedGrantId(grantId) }) };
 }
 
 /** As what and under which name a person is billed. */
@@ -118,10 +133,11 @@ async function attribute(
   { ledger, mapTags: apply }: Pick<IssuePorts, "ledger" | "mapTags">,
   mapping: Mapping,
   identity: Identity,
+  holder: Holder,
 ): Promise<MappedTags & { sessionName: string }> {
   const mapped = apply(mapping, identity);
   // From the ledger's database at every issue: a session store that was tampered with can't name anybody (law 3).
-  const sessionName = await ledger.sessionNameOf(identity);
+  const sessionName = await ledger.sessionNameOf(holder);
   if (sessionName === undefined) throw new Refusal("name_unbound", "the ledger has no session name for this person");
   return { ...mapped, sessionName };
 }
@@ -140,10 +156,13 @@ async function callSts(
 
 type Facts = { -readonly [K in Exclude<keyof AuditEvent, "type">]?: AuditEvent[K] } & { trace?: readonly TraceStep[] };
 
-function requestFacts(settings: IssueSettings, identity: Identity, caller: Caller): Facts {
+function requestFacts(settings: IssueSettings, { identity, grantId, caller }: IssueRequest): Facts {
+  const { signIn } = identity;
   return {
     ...callerFacts(caller),
     ...personFacts(identity),
+    ...(signIn && { signInId: signIn.id }),
+    grantId: recordedGrantId(grantId),
     claims: identity.claims,
     mappingVersion: settings.mapping.version,
     roleArn: settings.roleArn,

@@ -1,5 +1,6 @@
 import type { AuditEvent } from "./audit-event.ts";
 import { Refusal, type ReasonCode } from "./errors.ts";
+import type { Holder } from "./holder.ts";
 import type { LogFields } from "./log-fields.ts";
 
 /** Where the caller was, as far as HTTP tells; for the record, never for a decision. */
@@ -11,18 +12,23 @@ export interface Caller {
   readonly userAgent?: string;
 }
 
-/** The record. Every rejection is a Refusal `ledger_unavailable`, within the ledger's deadline. */
+/**
+ * The record. Every rejection is a Refusal, within the ledger's deadline: `ledger_unavailable`; and for somebody who may
+ * not go on, `person_revoked`, `session_revoked` or `name_moved`.
+ */
 export interface LedgerPort {
   /**
    * Resolves once the row is durable, with its place. A second outcome for one request ID is refused. A `key.changed`
-   * that is there already, by its request ID, is not written again: the place is that of the first.
+   * that is there already, by its request ID, is not written again: the place is that of the first. With `holder`, it
+   * is refused too where that may not go on, or has not the event's session name: looked up in the same transaction,
+   * so that no revocation can come in between.
    */
-  append(event: AuditEvent): Promise<{ seq: number }>;
-  /** The session name bound to this person, from the database itself; undefined: nobody was bound yet. */
-  sessionNameOf(person: { directory: string; subject: string }): Promise<string | undefined>;
+  append(event: AuditEvent, holder?: Holder): Promise<{ seq: number }>;
+  /** The session name that is this person's, from the database itself; undefined: nobody was bound yet. */
+  sessionNameOf(holder: Holder): Promise<string | undefined>;
   /**
    * Gives the person `sessionName` for ever and appends `event`, in one transaction. A person who has a name already
-   * keeps it (returned; no event). Refusal `email_taken` where the name is another person's.
+   * keeps it (returned; no event). Refusal `email_taken` where the name is or was another person's.
    */
   bind(
     person: { directory: string; subject: string; email: string },

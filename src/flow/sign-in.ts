@@ -4,12 +4,20 @@ import type { Identity } from "./identity.ts";
 import type { Caller, LedgerPort } from "./ports.ts";
 import { roleSessionName } from "./session-name.ts";
 
+/** Who signed in, by a sign-in that is on record: only of such a one may a session or a grant come. */
+export type RecordedIdentity = Identity & Required<Pick<Identity, "signIn">>;
+
 /**
  * The last step of every sign-in, whatever the protocol: gives the person a session name (once, for ever) and
- * records the sign-in. Resolves with the name when both are durable; only then may a session begin. Rejects with a
- * Refusal, already recorded as `login.denied`: `email_taken`, or `ledger_unavailable` (which can't be recorded).
+ * records the sign-in. Resolves when both are durable; only then may a session begin. Rejects with a Refusal, already
+ * recorded as `login.denied`: `email_taken`, `name_moved`, `person_revoked`, `session_revoked` (everybody's sign-ins
+ * were ended while this one was under way), or `ledger_unavailable` (which can't be recorded).
  */
-export async function completeSignIn(ledger: LedgerPort, identity: Identity, caller: Caller): Promise<string> {
+export async function completeSignIn(
+  ledger: LedgerPort,
+  identity: Identity,
+  caller: Caller,
+): Promise<RecordedIdentity> {
   const who = { ...callerFacts(caller), ...personFacts(identity) };
   try {
     const wanted = roleSessionName(identity);
@@ -19,8 +27,14 @@ export async function completeSignIn(ledger: LedgerPort, identity: Identity, cal
       sessionName: wanted,
       outcome: "success",
     });
-    await ledger.append({ type: "login.succeeded", ...who, claims: identity.claims, sessionName, outcome: "success" });
-    return sessionName;
+    const id = caller.requestId;
+    // Its row will be the last one, so by the log's order nothing was revoked after it yet: the clock decides.
+    const holder = { ...identity, signIn: { id, seq: Number.MAX_SAFE_INTEGER } };
+    const { seq } = await ledger.append(
+      { type: "login.succeeded", ...who, claims: identity.claims, sessionName, outcome: "success" },
+      holder,
+    );
+    return { ...identity, signIn: { id, seq } };
   } catch (error) {
     const refusal = asRefusal(error);
     await recordDeniedSignIn(ledger, refusal, caller, identity);

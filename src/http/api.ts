@@ -65,9 +65,9 @@ function credentials(parts: ApiParts): RequestHandler {
 function whoami(parts: ApiParts): RequestHandler {
   const { aws } = parts.config;
   return async (req, res) => {
-    const { identity, mayIssue } = await grantOf(parts, req, res);
+    const { grantId, identity, mayIssue } = await grantOf(parts, req, res);
     if (!mayIssue) throw scopeMissing();
-    const { tags, trace, sessionName } = await parts.decide(identity);
+    const { tags, trace, sessionName } = await parts.decide(identity, grantId);
     const sessionArn = sessionArnOf(aws.roleArn, sessionName);
     const billed = Object.entries(tags).map(([key, value]) => [`iamPrincipal/${key}`, value]);
     res.json({

@@ -47,12 +47,20 @@ export function answerApproval(parts: ApprovalParts): RequestHandler {
     const { identity } = standing;
     try {
       requireSameOrigin(req, config.baseUrl);
+      requireNotWithdrawn(standing);
       res.redirect(303, await answer(parts, req, res, identity));
     } catch (error) {
       await recordDenied(parts.ledger, asRefusal(error), identity, req, res);
       throw error;
     }
   };
+}
+
+/** Any other refusal may be over by the time of the next credentials; these are somebody's decision. */
+function requireNotWithdrawn(standing: Standing): void {
+  if (standing.kind !== "refused") return;
+  const { code } = standing.refusal;
+  if (code === "person_revoked" || code === "name_moved") throw standing.refusal;
 }
 
 /** The address to send the browser to. */

@@ -30,4 +30,6 @@ export interface AuthorizationServer {
   decline(req: IncomingMessage, res: ServerResponse): Promise<string>;
   /** The live grant behind an access token; undefined: unknown, expired, or its grant was ended. */
   grantOf(accessToken: string): Promise<Grant | undefined>;
+  /** Whether the grant has not ended yet. */
+  isLive(grantId: string): Promise<boolean>;
 }

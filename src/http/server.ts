@@ -2,11 +2,9 @@ import express from "express";
 import type { Strategy } from "passport";
 import type { Config } from "../config/config.ts";
 import { Refusal, REASONS, type ReasonCode } from "../flow/errors.ts";
-import type { Identity } from "../flow/identity.ts";
 import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
 import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
 import type { RateLimits } from "../flow/rate-limit.ts";
-import type { MappedTags } from "../flow/tags.ts";
 import { apiRouter } from "./api.ts";
 import { answerApproval, askApproval } from "./approval.ts";
 import type { AuthorizationServer } from "./authorization-server.ts";
@@ -21,6 +19,7 @@ import { notFound, showRefusal } from "./refusals.ts";
 import { followRequests, type WebMetrics, type WebTraces } from "./requests.ts";
 import { browserSessions } from "./sessions.ts";
 import { beginSignIn, finishSignIn, providersAsPassport, signOut } from "./sign-in.ts";
+import type { Decide } from "./standing.ts";
 
 /** All that the web side needs from the rest of the broker. */
 export interface HttpParts {
@@ -31,7 +30,7 @@ export interface HttpParts {
   /** One a provider, named by the provider's ID. */
   readonly strategies: readonly Strategy[];
   readonly authorizationServer: AuthorizationServer;
-  readonly decide: (identity: Identity) => Promise<MappedTags & { sessionName: string }>;
+  readonly decide: Decide;
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
   /** What AWS reads at `BASE/federation`, as it is now. */
   readonly documents: () => { readonly discovery: object; readonly jwks: object };

@@ -5,6 +5,7 @@ import { Refusal } from "../flow/errors.ts";
 import { following } from "../flow/following.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore } from "../flow/ports.ts";
+import type { RecordedIdentity } from "../flow/sign-in.ts";
 import { isHttps } from "./guard.ts";
 
 declare module "express-session" {
@@ -100,7 +101,7 @@ export function signedIn(req: Request, settings: SessionSettings): Identity | un
  * Begins the person's session under a new ID and ends whichever session the browser had, so that a cookie planted
  * before the sign-in is worth nothing after it. Resolves when it is stored; Refusal `store_unavailable`, and no session.
  */
-export async function startSession(req: Request, identity: Identity): Promise<void> {
+export async function startSession(req: Request, identity: RecordedIdentity): Promise<void> {
   try {
     await called((done) => req.session.regenerate(done));
     req.session.identity = identity;

@@ -61,9 +61,9 @@ export function finishSignIn(parts: SignInParts): RequestHandler {
     const browser = signInCookie(req, config.baseUrl);
     const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
     await requireSeldom(parts, identity, caller);
-    await completeSignIn(ledger, identity, caller);
+    const recorded = await completeSignIn(ledger, identity, caller);
     try {
-      await startSession(req, identity);
+      await startSession(req, recorded);
     } catch (error) {
       // The record says that the sign-in went through; that nobody got in by it has to stand there too.
       await recordDeniedSignIn(ledger, asRefusal(error), caller, identity);

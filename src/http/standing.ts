@@ -6,7 +6,7 @@ import type { Identity } from "../flow/identity.ts";
 import { signedIn, type SessionSettings } from "./sessions.ts";
 
 /** What the person would be given now, without asking for it; rejects with the Refusal that a request would meet. */
-export type Decide = (identity: Identity) => Promise<MappedTags & { sessionName: string }>;
+export type Decide = (identity: Identity, grantId?: string) => Promise<MappedTags & { sessionName: string }>;
 
 /** How the browser's person stands with Rolecall at this moment. */
 export type Standing =

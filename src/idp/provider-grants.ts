@@ -62,6 +62,14 @@ export class ProviderGrants {
     return held;
   }
 
+  /** Refusal `sign_in_revoked` where the provider has ended the sign-in. */
+  async requireNotEnded(identity: Identity): Promise<void> {
+    if (identity.refreshId === undefined) return;
+    if ((await this.#store.get(endedKey(keyOf(identity)))) !== undefined) {
+      throw new Refusal("sign_in_revoked", "the provider has ended the sign-in");
+    }
+  }
+
   /** Replaces what is held, in one step; Refusal `sign_in_revoked` where the provider has ended the sign-in. */
   async write(identity: Identity, held: HeldGrant): Promise<void> {
     const { signInMaxAgeSeconds, now } = this.#settings;

@@ -1,22 +1,28 @@
 import type { Transaction } from "kysely";
 import type { AuditEvent, EventType } from "../flow/audit-event.ts";
 import { Refusal } from "../flow/errors.ts";
+import { revocableOf, type Holder, type Person, type RevocationEntry } from "../flow/holder.ts";
+import type { NameChange } from "../flow/people.ts";
+import { Conflict } from "../flow/revocation.ts";
 import { signCheckpoint, type CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
-import { Draft, isOfRequest, keyChangeOf, personKey, type Known, type Person } from "./draft.ts";
+import { Draft, isOfRequest, keyChangeOf, type Known } from "./draft.ts";
+import { Registry, type Asked } from "./registry.ts";
 import type { LedgerTables } from "./tables.ts";
 import { readEnd, readTree, type TreeEnd } from "./tree-store.ts";
 
 /** One caller's wish; all that wait at one moment share a transaction. */
 export type WriteRequest =
-  | { readonly kind: "append"; readonly event: AuditEvent }
+  | { readonly kind: "append"; readonly event: AuditEvent; readonly holder?: Holder | undefined }
   | { readonly kind: "bind"; readonly person: Person; readonly sessionName: string; readonly event: AuditEvent }
+  | { readonly kind: "rebind"; readonly change: NameChange; readonly event: AuditEvent }
+  | ({ readonly kind: "revoke"; readonly event: AuditEvent } & Pick<RevocationEntry, "effect" | "target">)
   | { readonly kind: "checkpoint"; readonly key: CheckpointKey }
   /** Nothing but the lock, the checks and a write that changes nothing: would an append work now? */
   | { readonly kind: "probe"; readonly write: LedgerDatabase["probe"] };
 
-/** What became of it: the row's seq (append), the name (bind), the note or undefined (checkpoint), or its refusal. */
-export type WriteResult = { readonly value: number | string | undefined } | { readonly refusal: Refusal };
+/** What became of it: the row's seq, the name (bind), the note or undefined (checkpoint), or its refusal. */
+export type WriteResult = { readonly value: number | string | undefined } | { readonly refusal: Refusal | Conflict };
 
 export interface BatchResult {
   readonly results: readonly WriteResult[];
@@ -37,7 +43,12 @@ export async function writeBatch(
 ): Promise<BatchResult> {
   const end = await readEnd(tx);
   const size = end?.seq ?? 0;
-  const draft = new Draft(await readTree(tx, size), await readKnown(tx, requests), now);
+  const draft = new Draft(
+    await readTree(tx, size),
+    await readKnown(tx, requests),
+    await Registry.read(tx, asked(requests)),
+    now,
+  );
   const results: WriteResult[] = [];
   for (const request of requests) results.push(await attempt(tx, draft, request));
   const added = draft.tree.size - size;
@@ -49,7 +60,7 @@ async function attempt(tx: Transaction<LedgerTables>, draft: Draft, request: Wri
   try {
     return { value: await carryOut(tx, draft, request) };
   } catch (error) {
-    if (error instanceof Refusal) return { refusal: error };
+    if (error instanceof Refusal || error instanceof Conflict) return { refusal: error };
     throw error;
   }
 }
@@ -61,9 +72,13 @@ async function carryOut(
 ): Promise<number | string | undefined> {
   switch (request.kind) {
     case "append":
-      return draft.add(request.event);
+      return draft.append(request.event, request.holder);
     case "bind":
       return draft.bind(request.person, request.sessionName, request.event);
+    case "rebind":
+      return draft.rebind(request.change, request.event);
+    case "revoke":
+      return draft.revoke(request, request.event);
     case "checkpoint":
       return (await hasNews(tx, draft)) ? addCheckpoint(draft, request.key) : undefined;
     case "probe":
@@ -87,16 +102,32 @@ async function hasNews(tx: Transaction<LedgerTables>, draft: Draft): Promise<boo
   return last !== undefined && last.type !== "checkpoint";
 }
 
+/** The names and people that the requests are about. */
+function asked(requests: readonly WriteRequest[]): Asked {
+  const names: string[] = [];
+  const holders: Holder[] = [];
+  for (const request of requests) {
+    if (request.kind === "append" && request.holder) holders.push(request.holder);
+    if (request.kind === "bind") {
+      names.push(request.sessionName);
+      holders.push(request.person);
+    }
+    if (request.kind === "rebind") {
+      const { sessionName, to, from } = request.change;
+      names.push(sessionName);
+      holders.push(to, ...(from ? [from] : []));
+    }
+    const revoked = request.kind === "revoke" ? revocableOf(request.target) : undefined;
+    if (revoked?.scope === "person") holders.push(revoked);
+  }
+  return { names, holders };
+}
+
 async function readKnown(tx: Transaction<LedgerTables>, requests: readonly WriteRequest[]): Promise<Known> {
   const events = requests.flatMap((request) => ("event" in request ? [request.event] : []));
   const ids = events.filter(isOfRequest).flatMap(({ requestId }) => (requestId === undefined ? [] : [requestId]));
-  const binds = requests.filter((request) => request.kind === "bind");
   const changes = events.map(keyChangeOf).filter((id) => id !== undefined);
-  return {
-    requests: await readRequests(tx, ids),
-    keyChanges: await readKeyChanges(tx, changes),
-    ...(await readPeople(tx, binds)),
-  };
+  return { requests: await readRequests(tx, ids), keyChanges: await readKeyChanges(tx, changes) };
 }
 
 async function readKeyChanges(tx: Transaction<LedgerTables>, ids: readonly string[]): Promise<Known["keyChanges"]> {
@@ -120,28 +151,4 @@ async function readRequests(tx: Transaction<LedgerTables>, ids: readonly string[
     known.set(request_id, (known.get(request_id) ?? new Set()).add(event.type));
   }
   return known;
-}
-
-async function readPeople(
-  tx: Transaction<LedgerTables>,
-  binds: readonly { person: Person; sessionName: string }[],
-): Promise<Pick<Known, "names" | "takenNames">> {
-  if (binds.length === 0) return { names: new Map(), takenNames: new Set() };
-  const wanted = binds.map(({ sessionName }) => sessionName);
-  const people = await tx
-    .selectFrom("people")
-    .selectAll()
-    .where((eb) =>
-      eb.or([
-        eb("session_name", "in", wanted),
-        ...binds.map(({ person }) =>
-          eb.and([eb("directory", "=", person.directory), eb("subject", "=", person.subject)]),
-        ),
-      ]),
-    )
-    .execute();
-  return {
-    names: new Map(people.map((row) => [personKey(row), row.session_name])),
-    takenNames: new Set(people.map((row) => row.session_name)),
-  };
 }

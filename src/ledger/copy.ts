@@ -8,8 +8,8 @@ import { verifyLog, type VerifyReport } from "./verify.ts";
 const PAGE = 500;
 
 /**
- * The report of the ledger in `to`, which is then all that `from` holds, as it is: rows, personal records, tree and
- * people, so that every checkpoint and proof holds there too. Both are verified. In one transaction, with both logs
+ * The report of the ledger in `to`, which is then all that `from` holds, as it is: rows, personal records, tree,
+ * people and revocations, so that every checkpoint and proof holds there too. Both are verified. In one transaction, with both logs
  * locked: rejects, with nothing written, where `to` is not empty or either does not verify.
  */
 export async function copyLedger(
@@ -30,7 +30,7 @@ export async function copyLedger(
 }
 
 async function requireEmpty(db: LedgerReader): Promise<void> {
-  for (const table of ["rows", "personal", "nodes", "people"] as const) {
+  for (const table of ["rows", "personal", "nodes", "people", "revocations"] as const) {
     const { count } = await db
       .selectFrom(table)
       .select((eb) => eb.fn.countAll().as("count"))
@@ -41,19 +41,19 @@ async function requireEmpty(db: LedgerReader): Promise<void> {
 
 /** In the order in which one table needs another. */
 async function copyTables(from: LedgerReader, to: Transaction<LedgerTables>): Promise<void> {
-  for (const table of ["rows", "personal", "people"] as const) {
+  for (const table of ["rows", "personal", "people", "revocations"] as const) {
     for await (const page of pagesBySeq(from, table)) await to.insertInto(table).values(page).execute();
   }
   for await (const page of nodePages(from)) await to.insertInto("nodes").values(page).execute();
 }
 
-async function* pagesBySeq<T extends "rows" | "personal" | "people">(
+async function* pagesBySeq<T extends "rows" | "personal" | "people" | "revocations">(
   db: LedgerReader,
   table: T,
 ): AsyncGenerator<LedgerTables[T][]> {
   for (let last = 0; ;) {
     const page = (await db
-      .selectFrom<"rows" | "personal" | "people">(table)
+      .selectFrom<"rows" | "personal" | "people" | "revocations">(table)
       .selectAll()
       .where("seq", ">", last)
       .orderBy("seq")

@@ -1,25 +1,21 @@
 import type { Transaction } from "kysely";
 import { OUTCOME_TYPES, type AuditEvent, type EventType } from "../flow/audit-event.ts";
 import { Refusal } from "../flow/errors.ts";
+import { revocableOf, type Holder, type Person, type RevocationEntry } from "../flow/holder.ts";
+import { isSamePerson, type NameChange } from "../flow/people.ts";
+import { Conflict } from "../flow/revocation.ts";
 import type { MerkleTree } from "./merkle.ts";
-import { composeRow, newSalt, ownerDigest, type ComposedRow } from "./row.ts";
+import type { Registry } from "./registry.ts";
+import { composeRow, type ComposedRow } from "./row.ts";
 import type { LedgerTables } from "./tables.ts";
 import type { LogEnd } from "./tree-store.ts";
 
-export interface Person {
-  readonly directory: string;
-  readonly subject: string;
-}
-
-/** What stands in the database about the requests and people that a batch is about. */
+/** What stands in the database about the requests that a batch is about. */
 export interface Known {
   /** Types among requested, issued and failed, by request ID. */
   readonly requests: Map<string, Set<EventType>>;
   /** Places of `key.changed` by request ID. */
   readonly keyChanges: Map<string, number>;
-  /** Session names by {@link personKey}. */
-  readonly names: Map<string, string>;
-  readonly takenNames: Set<string>;
 }
 
 /** The types of which a request ID may have one. */
@@ -35,11 +31,6 @@ export function keyChangeOf({ type, requestId }: AuditEvent): string | undefined
   return type === "key.changed" ? requestId : undefined;
 }
 
-/** One string for (directory, subject), in which neither part can pass for a piece of the other. */
-export function personKey({ directory, subject }: Person): string {
-  return JSON.stringify([directory, subject]);
-}
-
 /**
  * The rows of one transaction before they are written. Everything is checked before anything is changed, so an event
  * that is refused leaves the draft as it was and fails its own caller only. The transaction holds the log's lock,
@@ -48,14 +39,15 @@ export function personKey({ directory, subject }: Person): string {
 export class Draft {
   readonly #tree: MerkleTree;
   readonly #known: Known;
+  readonly #registry: Registry;
   readonly #time: string;
   readonly #rows: (ComposedRow & { event: AuditEvent })[] = [];
   readonly #nodes: LedgerTables["nodes"][] = [];
-  readonly #people: LedgerTables["people"][] = [];
 
-  constructor(tree: MerkleTree, known: Known, now: number) {
+  constructor(tree: MerkleTree, known: Known, registry: Registry, now: number) {
     this.#tree = tree;
     this.#known = known;
+    this.#registry = registry;
     this.#time = new Date(now).toISOString();
   }
 
@@ -71,6 +63,12 @@ export class Draft {
   /** Types of the events drafted so far. */
   get types(): EventType[] {
     return this.#rows.map((row) => row.event.type);
+  }
+
+  /** {@link Draft.add} for somebody who must be one that may go on. */
+  append(event: AuditEvent, holder: Holder | undefined): number {
+    if (holder) this.#registry.requireMayGoOn(holder, event.sessionName);
+    return this.add(event);
   }
 
   /** Adds a row; returns its seq. Throws where the request's life does not allow it. */
@@ -91,19 +89,45 @@ export class Draft {
 
   /** The name that is the person's from now on, and `event` added if that is new (law 3). */
   bind(person: Person, sessionName: string, event: AuditEvent): string {
-    const key = personKey(person);
-    const bound = this.#known.names.get(key);
+    const registry = this.#registry;
+    if (registry.isKeptOut(person)) throw new Refusal("person_revoked", "the person's access has been revoked");
+    const bound = registry.nameOf(person);
     if (bound !== undefined) return bound;
-    if (this.#known.takenNames.has(sessionName)) {
+    if (registry.holderOf(sessionName) !== undefined) {
       throw new Refusal("email_taken", "the session name belongs to another person");
     }
-    const { directory, subject } = person;
-    const salt = newSalt();
-    const seq = this.add({ ...event, owner: ownerDigest({ salt, directory, subject, sessionName }) });
-    this.#people.push({ directory, subject, session_name: sessionName, salt, seq });
-    this.#known.names.set(key, sessionName);
-    this.#known.takenNames.add(sessionName);
+    this.#addName(person, sessionName, event);
     return sessionName;
+  }
+
+  /** Moves a name, or gives a new one, and adds `event`; returns its seq. Throws {@link Conflict}. */
+  rebind({ to, sessionName, from }: NameChange, event: AuditEvent): number {
+    const registry = this.#registry;
+    const holder = registry.holderOf(sessionName);
+    if (from === undefined && holder !== undefined) throw new Conflict(`${sessionName} is another account's`);
+    if (from !== undefined && (holder === undefined || !isSamePerson(holder, from))) {
+      throw new Conflict(`${sessionName} is not ${from.directory}/${from.subject}'s any more: look again`);
+    }
+    if (from === undefined && hasName(registry, to)) {
+      throw new Conflict(`${to.directory}/${to.subject} has a session name already`);
+    }
+    // Whoever was kept out must not come back by another account.
+    for (const person of from === undefined ? [to] : [to, from]) {
+      if (!registry.isKeptOut(person)) continue;
+      throw new Conflict(`${person.directory}/${person.subject} is revoked: lift that first`);
+    }
+    return this.#addName(to, sessionName, event);
+  }
+
+  /** Adds a revocation, or its end, and `event`; returns its seq. Throws {@link Conflict} where nothing is to be lifted. */
+  revoke({ target, effect }: Pick<RevocationEntry, "target" | "effect">, event: AuditEvent): number {
+    const what = revocableOf(target);
+    if (effect === "lifted" && !(what.scope === "person" && this.#registry.isKeptOut(what))) {
+      throw new Conflict("nothing is revoked there that could be lifted");
+    }
+    return this.#registry.addRevocation({ target, effect, time: this.#time }, (revocation) =>
+      this.add({ ...event, revocation }),
+    );
   }
 
   /** Writes what was drafted; returns the log's end, or undefined where nothing was added. */
@@ -116,8 +140,12 @@ export class Draft {
     await tx.insertInto("rows").values(this.#rows.map(columns)).execute();
     if (personal.length > 0) await tx.insertInto("personal").values(personal).execute();
     if (this.#nodes.length > 0) await tx.insertInto("nodes").values(this.#nodes).execute();
-    if (this.#people.length > 0) await tx.insertInto("people").values(this.#people).execute();
+    await this.#registry.write(tx);
     return { seq: last.seq, leafHash: last.leaf.toString("hex") };
+  }
+
+  #addName(person: Person, sessionName: string, event: AuditEvent): number {
+    return this.#registry.addName(person, sessionName, (owner) => this.add({ ...event, owner }));
   }
 
   #compose(event: AuditEvent): ComposedRow {
@@ -150,6 +178,16 @@ export class Draft {
 function columns({ seq, event, time, text, leaf }: ComposedRow & { event: AuditEvent }): LedgerTables["rows"] {
   const request_id = event.requestId?.toWellFormed() ?? null;
   return { seq, type: event.type, request_id, time, row: text, leaf_hash: leaf.toString("hex") };
+}
+
+/** Whether the account has a name now; one that moved away is none. */
+function hasName(registry: Registry, person: Person): boolean {
+  try {
+    return registry.nameOf(person) !== undefined;
+  } catch (error) {
+    if (error instanceof Refusal) return false;
+    throw error;
+  }
 }
 
 function refuse(message: string): Refusal {

@@ -1,9 +1,14 @@
 import { Refusal } from "../flow/errors.ts";
+import { targetOf, type Holder } from "../flow/holder.ts";
+import type { PeopleRegister } from "../flow/people.ts";
 import type { LedgerPort, Log } from "../flow/ports.ts";
+import type { RevocationLedger } from "../flow/revocation.ts";
 import { writeBatch, type WriteRequest, type WriteResult } from "./batch.ts";
 import type { CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
 import { describePlace, openDatabase, type LedgerPlace } from "./place.ts";
+import { findGrant, findSignIn, listNewcomers, listPeople, listRevocations } from "./register.ts";
+import { Registry } from "./registry.ts";
 import { Sweep } from "./sweep.ts";
 import type { LedgerReader } from "./tables.ts";
 import type { TreeEnd } from "./tree-store.ts";
@@ -18,7 +23,8 @@ const ROWS_A_CHECKPOINT = 1000;
 const DEADLINE = 2000;
 
 export interface LedgerOptions {
-  readonly checkpointKey: CheckpointKey;
+  /** Left out: it makes no checkpoints, for a command beside a broker that does. */
+  readonly checkpointKey?: CheckpointKey | undefined;
   readonly log: Log;
   /** How long a caller waits at most (milliseconds); default 2000. */
   readonly deadlineMs?: number;
@@ -26,7 +32,7 @@ export interface LedgerOptions {
   readonly now?: () => number;
 }
 
-export interface Ledger extends LedgerPort {
+export interface Ledger extends LedgerPort, PeopleRegister, RevocationLedger {
   /** Whether an append would work now, by a write that adds no row; `reason` is a sentence for operators. */
   state(): Promise<{ writable: true } | { writable: false; reason: string }>;
   /** Closes requests that were given up; resolves with how many. Also done at start and every minute. */
@@ -55,7 +61,7 @@ export async function openLedger(options: LedgerOptions & LedgerPlace): Promise<
 
 class RunningLedger implements Ledger {
   readonly #database: LedgerDatabase;
-  readonly #key: CheckpointKey;
+  readonly #key: CheckpointKey | undefined;
   readonly #log: Log;
   readonly #now: () => number;
   readonly #deadlineMs: number;
@@ -82,8 +88,8 @@ class RunningLedger implements Ledger {
     this.#timer = setInterval(() => void this.#round(), ROUND);
   }
 
-  async append(event: Parameters<LedgerPort["append"]>[0]): Promise<{ seq: number }> {
-    return { seq: (await this.#submit({ kind: "append", event })) as number };
+  async append(...[event, holder]: Parameters<LedgerPort["append"]>): Promise<{ seq: number }> {
+    return { seq: (await this.#submit({ kind: "append", event, holder })) as number };
   }
 
   async bind(...[person, sessionName, event]: Parameters<LedgerPort["bind"]>): Promise<string> {
@@ -91,17 +97,40 @@ class RunningLedger implements Ledger {
     return (await this.#submit({ kind: "bind", person, sessionName, event })) as string;
   }
 
-  async sessionNameOf(person: { directory: string; subject: string }): Promise<string | undefined> {
-    requireStorable(person);
-    const row = await this.#read((reader) =>
-      reader
-        .selectFrom("people")
-        .select("session_name")
-        .where("directory", "=", person.directory)
-        .where("subject", "=", person.subject)
-        .executeTakeFirst(),
-    );
-    return row?.session_name;
+  async rebind(...[change, event]: Parameters<Ledger["rebind"]>): Promise<{ seq: number }> {
+    requireStorable(change.to);
+    return { seq: (await this.#submit({ kind: "rebind", change, event })) as number };
+  }
+
+  async revoke(...[what, effect, event]: Parameters<Ledger["revoke"]>): Promise<{ seq: number }> {
+    return { seq: (await this.#submit({ kind: "revoke", target: targetOf(what), effect, event })) as number };
+  }
+
+  async sessionNameOf(holder: Holder): Promise<string | undefined> {
+    requireStorable(holder);
+    const registry = await this.#read((reader) => Registry.read(reader, { names: [], holders: [holder] }));
+    registry.requireMayGoOn(holder, undefined);
+    return registry.nameOf(holder);
+  }
+
+  async people(): ReturnType<Ledger["people"]> {
+    return await this.#read(listPeople);
+  }
+
+  async newcomers(): ReturnType<Ledger["newcomers"]> {
+    return await this.#read(listNewcomers);
+  }
+
+  async revocations(): ReturnType<Ledger["revocations"]> {
+    return await this.#read(listRevocations);
+  }
+
+  async signIn(id: string): ReturnType<Ledger["signIn"]> {
+    return await this.#read((reader) => findSignIn(reader, id));
+  }
+
+  async grant(id: string): ReturnType<Ledger["grant"]> {
+    return await this.#read((reader) => findGrant(reader, id));
   }
 
   async state(): ReturnType<Ledger["state"]> {
@@ -120,6 +149,7 @@ class RunningLedger implements Ledger {
   }
 
   async checkpoint(): Promise<string | undefined> {
+    if (this.#key === undefined) return undefined;
     const note = (await this.#submit({ kind: "checkpoint", key: this.#key })) as string | undefined;
     if (note !== undefined) this.#log.info({ checkpoint: note }, "ledger checkpoint");
     return note;

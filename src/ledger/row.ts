@@ -34,15 +34,26 @@ export function composeRow(event: AuditEvent, seq: number, time: string): Compos
   return { seq, time, text, leaf: leafHash(text), personal: record };
 }
 
-/** Whose a session name is, as `identity.bound` holds it: to be proven also when the personal record is gone. */
+/** Whose a session name is, as an `identity.*` row holds it: to be proven also when the personal record is gone. */
 export function ownerDigest(owner: {
   readonly salt: string;
   readonly directory: string;
   readonly subject: string;
   readonly sessionName: string;
+  readonly generation: number;
 }): string {
-  const { salt, directory, subject, sessionName } = owner;
-  return personalDigest(salt, canonicalJson({ directory, subject, sessionName }));
+  const { salt, directory, subject, sessionName, generation } = owner;
+  return personalDigest(salt, canonicalJson({ directory, subject, sessionName, generation }));
+}
+
+/** What a revocation was about, as its row holds it. */
+export function revocationDigest(revocation: {
+  readonly salt: string;
+  readonly target: string;
+  readonly effect: string;
+}): string {
+  const { salt, target, effect } = revocation;
+  return personalDigest(salt, canonicalJson({ target, effect }));
 }
 
 /** Hex. */

@@ -129,7 +129,7 @@ async function createFile(file: string): Promise<void> {
 async function createSqliteTables(tx: Transaction<LedgerTables>): Promise<void> {
   await createTables(tx);
   // What PostgreSQL does by grants: this program can't change or remove what it has written, not even by mistake.
-  for (const table of ["rows", "nodes"]) {
+  for (const table of ["rows", "nodes", "people", "revocations"]) {
     for (const change of ["update", "delete"]) {
       await sql`create trigger if not exists ${sql.ref(`${table}_no_${change}`)} before ${sql.raw(change)}
         on ${sql.table(table)} begin select raise(abort, 'the ledger is append-only'); end`.execute(tx);

@@ -28,15 +28,30 @@ export interface LedgerTables {
     idx: number;
     hash: string;
   };
-  /** Whose session name is whose, for ever, unique both ways (law 3). */
+  /**
+   * Whose session name is whose (law 3): each row says that a name is an account's from then on. A name's latest row
+   * counts, and is its account's name only while it is that account's latest row too.
+   */
   people: {
+    /** The row that says so. */
+    seq: number;
     directory: string;
     subject: string;
     session_name: string;
+    /** 1 for the first who has the name, and one more each time that it moves. */
+    generation: number;
     /** Of the row's `owner`. */
     salt: string;
-    /** The row that bound it. */
+  };
+  /** What was revoked, and of whom that was lifted again. */
+  revocations: {
+    /** The row that says so. */
     seq: number;
+    /** As flow/holder.ts writes it. */
+    target: string;
+    effect: "revoked" | "lifted";
+    /** Of the row's `revocation`. */
+    salt: string;
   };
   meta: {
     key: string;
@@ -47,7 +62,7 @@ export interface LedgerTables {
 export type LedgerReader = Kysely<LedgerTables>;
 
 /** Version of the tables; a ledger with another one is refused rather than guessed at. */
-const TABLES_VERSION = "2";
+const TABLES_VERSION = "3";
 
 /**
  * Creates in SQLite what isn't there yet, and rejects where the tables are of another version. The two partial indexes
@@ -89,17 +104,38 @@ export async function createTables(db: LedgerReader): Promise<void> {
     .addColumn("hash", "text", (column) => column.notNull())
     .addPrimaryKeyConstraint("nodes_place", ["level", "idx"])
     .execute();
+  await createPeople(db);
+  await createRequestIndexes(db);
+}
+
+/** A name's next generation can be written once, whoever writes. */
+async function createPeople({ schema }: LedgerReader): Promise<void> {
   await schema
     .createTable("people")
     .ifNotExists()
+    .addColumn("seq", "integer", (column) => column.primaryKey().references("rows.seq"))
     .addColumn("directory", "text", (column) => column.notNull())
     .addColumn("subject", "text", (column) => column.notNull())
-    .addColumn("session_name", "text", (column) => column.notNull().unique())
+    .addColumn("session_name", "text", (column) => column.notNull())
+    .addColumn("generation", "integer", (column) => column.notNull())
     .addColumn("salt", "text", (column) => column.notNull())
-    .addColumn("seq", "integer", (column) => column.notNull().references("rows.seq"))
-    .addPrimaryKeyConstraint("people_person", ["directory", "subject"])
+    .addUniqueConstraint("people_name", ["session_name", "generation"])
     .execute();
-  await createRequestIndexes(db);
+  await schema
+    .createIndex("people_person")
+    .ifNotExists()
+    .on("people")
+    .columns(["directory", "subject", "seq"])
+    .execute();
+  await schema
+    .createTable("revocations")
+    .ifNotExists()
+    .addColumn("seq", "integer", (column) => column.primaryKey().references("rows.seq"))
+    .addColumn("target", "text", (column) => column.notNull())
+    .addColumn("effect", "text", (column) => column.notNull())
+    .addColumn("salt", "text", (column) => column.notNull())
+    .execute();
+  await schema.createIndex("revocations_target").ifNotExists().on("revocations").column("target").execute();
 }
 
 async function insertMeta(db: LedgerReader): Promise<void> {
@@ -132,5 +168,13 @@ async function createRequestIndexes({ schema }: LedgerReader): Promise<void> {
   await index("one_outcome")
     .unique()
     .where(sql<boolean>`type in ('credentials.issued', 'credentials.failed')`)
+    .execute();
+  // Few among many rows: operators look there for who was refused a name.
+  await schema
+    .createIndex("rows_denied")
+    .ifNotExists()
+    .on("rows")
+    .column("seq")
+    .where(sql<boolean>`type = 'login.denied'`)
     .execute();
 }

@@ -2,7 +2,7 @@ import type { EventType } from "../flow/audit-event.ts";
 import { openCheckpoint, type CheckpointVerifier } from "./checkpoint.ts";
 import { readPages, type StoredRow } from "./log-reader.ts";
 import { leafHash, MerkleTree, peaksOf, type TreeNode } from "./merkle.ts";
-import { canonicalJson, ownerDigest, personalDigest, readEntry, type LedgerEntry } from "./row.ts";
+import { canonicalJson, ownerDigest, personalDigest, readEntry, revocationDigest, type LedgerEntry } from "./row.ts";
 import type { LedgerReader } from "./tables.ts";
 import { readSize, readTree } from "./tree-store.ts";
 
@@ -44,7 +44,7 @@ export class VerifyFailure extends Error {
 /**
  * Recomputes everything that the log holds: each row's canonical JSON and leaf hash, the tree above them, the digests
  * of the personal records that are still there, the signature and root of each checkpoint, who owns which session
- * name. Then that every checkpoint from outside is one of this log. Rejects with {@link VerifyFailure} at the
+ * name, what is revoked. Then that every checkpoint from outside is one of this log. Rejects with {@link VerifyFailure} at the
  * first fault. Reads in pages, beside a broker that goes on writing.
  */
 export async function verifyLog(db: LedgerReader, options: VerifyOptions = {}): Promise<VerifyReport> {
@@ -67,6 +67,7 @@ export async function verifyLog(db: LedgerReader, options: VerifyOptions = {}): 
   if (tree.size !== rows) throw new VerifyFailure(tree.size + 1, "is missing");
   await checkNoStrangers(db, rows);
   await checkPeople(db);
+  await checkRevocations(db);
   for (const checkpoint of outside) await checkOutside(db, checkpoint, rows);
   const provenTo = Math.max(0, ...outside.map(({ size }) => size));
   return { rows, root: tree.root().toString("base64"), checkpoints, erased, provenTo };
@@ -162,27 +163,63 @@ async function checkNoStrangers(db: LedgerReader, rows: number): Promise<void> {
 
 /** Every session name is owned as its `identity.*` row says, and none of these was taken away. */
 async function checkPeople(db: LedgerReader): Promise<void> {
-  // Counted first: a broker that writes meanwhile only adds to what is read next.
-  const { count } = await db
-    .selectFrom("people")
-    .select((eb) => eb.fn.countAll().as("count"))
-    .executeTakeFirstOrThrow();
+  const count = await countOf(db, "people");
   const bound = await db
     .selectFrom("rows")
     .leftJoin("people", "people.seq", "rows.seq")
-    .select(["rows.seq", "rows.row", "people.directory", "people.subject", "people.session_name", "people.salt"])
-    .where("rows.type", "=", "identity.bound" satisfies EventType)
+    .select(["rows.seq", "rows.row", "people.directory", "people.subject", "people.session_name"])
+    .select(["people.generation", "people.salt"])
+    .where("rows.type", "in", ["identity.bound", "identity.rebound"] satisfies EventType[])
+    .orderBy("rows.seq")
     .execute();
-  for (const { seq, row, directory, subject, session_name: sessionName, salt } of bound) {
-    if (directory === null || subject === null || sessionName === null || salt === null) {
-      throw new VerifyFailure(seq, "the session name that it bound is no longer recorded");
-    }
+  const generations = new Map<string, number>();
+  for (const { seq, row, directory, subject, session_name: sessionName, generation, salt } of bound) {
+    const gone = directory === null || subject === null || sessionName === null || generation === null;
+    if (gone || salt === null) throw new VerifyFailure(seq, "the session name that it bound is no longer recorded");
     // By the digest, not by the personal record: who takes a name could erase that.
-    if (readEntry(row, null).owner !== ownerDigest({ salt, directory, subject, sessionName })) {
+    if (readEntry(row, null).owner !== ownerDigest({ salt, directory, subject, sessionName, generation })) {
       throw new VerifyFailure(seq, "the session name that it bound is recorded for somebody else");
     }
+    if (generation !== (generations.get(sessionName) ?? 0) + 1) {
+      throw new VerifyFailure(seq, "the session name that it bound had another owner, who is not recorded");
+    }
+    generations.set(sessionName, generation);
   }
-  if (Number(count) > bound.length) throw new VerifyFailure(undefined, "a session name is recorded that no row bound");
+  if (count > bound.length) throw new VerifyFailure(undefined, "a session name is recorded that no row bound");
+}
+
+/** Every revocation stands as its row says, and none was taken away. */
+async function checkRevocations(db: LedgerReader): Promise<void> {
+  const count = await countOf(db, "revocations");
+  const rows = await db
+    .selectFrom("rows")
+    .leftJoin("revocations", "revocations.seq", "rows.seq")
+    .select(["rows.seq", "rows.row", "revocations.target", "revocations.effect", "revocations.salt"])
+    .where("rows.type", "in", ["session.revoked", "admin.action"] satisfies EventType[])
+    .execute();
+  let revoked = 0;
+  for (const { seq, row, target, effect, salt } of rows) {
+    const { revocation } = readEntry(row, null);
+    // What a provider ended, and what else admins do, stands in no other table.
+    if (revocation === undefined) continue;
+    if (target === null || effect === null || salt === null) {
+      throw new VerifyFailure(seq, "what it revoked is no longer recorded as revoked");
+    }
+    if (revocation !== revocationDigest({ salt, target, effect })) {
+      throw new VerifyFailure(seq, "what it revoked is recorded as something else");
+    }
+    revoked += 1;
+  }
+  if (count > revoked) throw new VerifyFailure(undefined, "a revocation is recorded that no row made");
+}
+
+/** To be asked first: a broker that writes meanwhile only adds to what is read next. */
+async function countOf(db: LedgerReader, table: "people" | "revocations"): Promise<number> {
+  const { count } = await db
+    .selectFrom(table)
+    .select((eb) => eb.fn.countAll().as("count"))
+    .executeTakeFirstOrThrow();
+  return Number(count);
 }
 
 function openOutside({ checkpoints = [], verifier }: VerifyOptions): { size: number; root: Buffer }[] {

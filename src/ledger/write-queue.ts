@@ -27,7 +27,7 @@ export class WriteQueue {
     this.#deadlineMs = deadlineMs;
   }
 
-  /** What the request came to; rejects with its Refusal, `ledger_unavailable` once the deadline is over. */
+  /** What the request came to; rejects with its refusal, `ledger_unavailable` once the deadline is over. */
   submit(request: WriteRequest): Promise<number | string | undefined> {
     return new Promise((resolve, reject) => {
       const deadline = setTimeout(() => {

@@ -9,12 +9,12 @@ import type { Steps } from "./steps.ts";
 
 export function observedLedger(ledger: LedgerPort, steps: Steps): LedgerPort {
   return {
-    async append(event) {
-      const place = await steps.timed("ledger_append", () => ledger.append(event), { detail: event.type });
+    async append(event, holder) {
+      const place = await steps.timed("ledger_append", () => ledger.append(event, holder), { detail: event.type });
       steps.metrics.recorded(event);
       return place;
     },
-    sessionNameOf: (person) => steps.timed("ledger_name", () => ledger.sessionNameOf(person)),
+    sessionNameOf: (holder) => steps.timed("ledger_name", () => ledger.sessionNameOf(holder)),
     bind: (...binding) => steps.timed("ledger_bind", () => ledger.bind(...binding)),
   };
 }

@@ -9,10 +9,10 @@ import type { KeyValueStore, Log } from "../flow/ports.ts";
 import { RateLimited } from "../flow/rate-limit.ts";
 import { adapterFactory, interactionKey, LONGEST_LIFE } from "./adapter.ts";
 import { cookies, fixOrigin, withoutSessionCookie } from "./browser.ts";
-import { asOAuthError, renderError, watchFailures, type ErrorPage } from "./failures.ts";
+import { asInvalidGrant, asOAuthError, renderError, watchFailures, type ErrorPage } from "./failures.ts";
 import { Grants, type LiveGrant, type ReusedGrant, type TokenRequest } from "./grants.ts";
 import { CREDENTIALS_SCOPE, policy } from "./policy.ts";
-import { watchRefusedTokens, type OnTokenRefused } from "./refused-tokens.ts";
+import { watchRefusedTokens, type OnTokenRefused, type RefusalsByRequest } from "./refused-tokens.ts";
 
 export interface AuthorizationServerKeys {
   /** Private keys for ID tokens, each with its `alg`; the first signs, all are published. */
@@ -33,6 +33,8 @@ export interface AuthorizationServerOptions {
   readonly onGrantReused: (grant: ReusedGrant, request: TokenRequest | undefined) => Promise<void>;
   /** Somebody brought a live code or refresh token and was refused; called once for each such request. */
   readonly onTokenRefused: OnTokenRefused;
+  /** Rejects with the Refusal of a grant that was revoked, or whose person may not go on. */
+  readonly requireMayGoOn: (grant: LiveGrant) => Promise<void>;
   /** Rejects with RateLimited where that account (the ID token's `sub`) asks for new tokens too often. */
   readonly limitAccount: (accountId: string) => Promise<void>;
   /** The first such refusal of each minute, to be recorded. */
@@ -54,6 +56,7 @@ interface AuthorizationServer {
   approve(req: IncomingMessage, res: ServerResponse, identity: Identity): Promise<string>;
   decline(req: IncomingMessage, res: ServerResponse): Promise<string>;
   grantOf(accessToken: string): Promise<(LiveGrant & { readonly mayIssue: boolean }) | undefined>;
+  isLive(grantId: string): Promise<boolean>;
 }
 
 type Interaction = Awaited<ReturnType<Provider["interactionDetails"]>>;
@@ -145,6 +148,8 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       const grant = await grants.liveGrant(token.grantId);
       return grant && { ...grant, mayIssue: token.scopes.has(CREDENTIALS_SCOPE) };
     },
+
+    isLive: async (grantId) => (await grants.liveGrant(grantId)) !== undefined,
   };
 }
 
@@ -156,8 +161,9 @@ function createProvider(
   const { issuer, store, signInMaxAgeSeconds, log } = options;
   const signingAlgorithm = oauth[0]?.alg === "RS256" ? "RS256" : "ES256";
   const path = new URL(issuer).pathname;
+  const refusals: RefusalsByRequest = new WeakMap();
   const provider = new Provider(issuer, {
-    ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds, admit: admission(options, grants) }),
+    ...policy({ grants, signingAlgorithm, signInMaxAgeSeconds, admit: admission(options, grants, refusals) }),
     adapter: adapterFactory(store, grants),
     jwks: { keys: [...oauth] },
     cookies: cookies(issuer, cookieKeys),
@@ -167,20 +173,31 @@ function createProvider(
   fixOrigin(provider, issuer);
   withoutSessionCookie(provider);
   watchFailures(provider, log);
-  watchRefusedTokens(provider, grants, options.onTokenRefused, log);
+  watchRefusedTokens(provider, grants, refusals, options);
   return provider;
 }
 
-/** Keeps an account within its limit at the token endpoint (its contract: policy.ts). */
-function admission(options: AuthorizationServerOptions, grants: Grants): Parameters<typeof policy>[0]["admit"] {
-  return async (ctx, accountId, grantId) => {
+/** Keeps an account within its limit at the token endpoint, and out once it is revoked (its contract: policy.ts). */
+function admission(
+  options: AuthorizationServerOptions,
+  grants: Grants,
+  refusals: RefusalsByRequest,
+): Parameters<typeof policy>[0]["admit"] {
+  return async (ctx, accountId, { kind, grantId }) => {
     try {
-      await options.limitAccount(accountId);
+      if (kind === "RefreshToken") await options.limitAccount(accountId);
+      const grant = await grants.liveGrant(grantId);
+      // One that has ended is refused by what looks it up next.
+      if (grant !== undefined) await options.requireMayGoOn(grant);
     } catch (error) {
-      if (!(error instanceof RateLimited)) throw error;
-      const grant = error.first ? await grants.liveGrant(grantId) : undefined;
-      if (grant !== undefined) await options.onAccountLimited(grant, ctx);
-      throw asOAuthError(ctx, error);
+      if (error instanceof RateLimited) {
+        const grant = error.first ? await grants.liveGrant(grantId) : undefined;
+        if (grant !== undefined) await options.onAccountLimited(grant, ctx, error.code);
+        throw asOAuthError(ctx, error);
+      }
+      if (!(error instanceof Refusal) || reason(error.code).status >= 500) throw error;
+      refusals.set(ctx, error.code);
+      throw asInvalidGrant(error);
     }
   };
 }

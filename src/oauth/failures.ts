@@ -27,7 +27,7 @@ export function renderError(errorPage: ErrorPage | undefined): Configuration["re
   };
 }
 
-/** Writes every refusal and failure to the log, and answers 503 instead of 500 while the store is away. */
+/** Writes every refusal and failure to the log, and answers 503 instead of 500 while the store or the ledger is away. */
 export function watchFailures(provider: Provider, log: Log): void {
   const refused = (ctx: KoaContextWithOIDC, error: errors.OIDCProviderError): void => {
     const { error: code, error_detail: detail } = error;
@@ -39,7 +39,7 @@ export function watchFailures(provider: Provider, log: Log): void {
   provider.on("server_error", (ctx, error) => {
     log.error({ ...placeOf(ctx), err: error }, "the authorization server failed");
     const { code } = asRefusal(error);
-    if (code === "store_unavailable") answerUnavailable(ctx);
+    if (code === "store_unavailable" || code === "ledger_unavailable") answerUnavailable(ctx, code);
   });
   // What Koa itself could not answer; without a listener it would write to the console.
   const koa: EventEmitter = provider;
@@ -62,9 +62,16 @@ export function asOAuthError(ctx: KoaContextWithOIDC, refusal: RateLimited): err
   return error;
 }
 
+/** The grant counts no more, and why, as the authorization server says it (RFC 6749, 5.2). */
+export function asInvalidGrant({ code }: Refusal): errors.OIDCProviderError {
+  const error = new errors.OIDCProviderError(400, "invalid_grant");
+  error.error_description = reason(code).sentence;
+  return error;
+}
+
 /** RFC 6749, 4.1.2.1, has the code; RFC 9110, 15.6.4, the status. */
-function answerUnavailable(ctx: KoaContextWithOIDC): void {
-  const { status, sentence } = reason("store_unavailable");
+function answerUnavailable(ctx: KoaContextWithOIDC, code: "store_unavailable" | "ledger_unavailable"): void {
+  const { status, sentence } = reason(code);
   ctx.status = status;
   ctx.set("retry-after", "5");
   ctx.body = { error: "temporarily_unavailable", error_description: sentence };

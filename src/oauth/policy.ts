@@ -17,14 +17,20 @@ const COMMAND_LINE: ClientMetadata = {
 /** What an access token must carry to be given credentials. */
 export const CREDENTIALS_SCOPE = "credentials";
 
+/** What a client brings to be given tokens. */
+export interface BroughtToken {
+  readonly kind: "AuthorizationCode" | "RefreshToken";
+  readonly grantId: string;
+}
+
 /** What the authorization server allows: everything that oidc-provider decides, in one place (RFC 9700, RFC 8252). */
 export function policy(settings: {
   readonly grants: Grants;
   /** Of the ID tokens. */
   readonly signingAlgorithm: "ES256" | "RS256";
   readonly signInMaxAgeSeconds: number;
-  /** Rejects where that account may have no new tokens now; its refresh token stays good. */
-  readonly admit: (ctx: KoaContextWithOIDC, accountId: string, grantId: string) => Promise<void>;
+  /** Rejects where a code or refresh token of that grant may be given no tokens now; it is not used up by that. */
+  readonly admit: (ctx: KoaContextWithOIDC, accountId: string, brought: BroughtToken) => Promise<void>;
 }): Configuration {
   return {
     clients: [{ ...COMMAND_LINE, id_token_signed_response_alg: settings.signingAlgorithm }],
@@ -42,10 +48,11 @@ export function policy(settings: {
       const grantId = ctx.oidc.result?.consent?.grantId;
       return grantId === undefined ? undefined : ctx.oidc.provider.Grant.find(grantId);
     },
-    // Asked before a refresh token is used up.
+    // Asked before a code or a refresh token is used up.
     async findAccount(ctx, accountId, token) {
-      if (token?.kind === "RefreshToken" && token.grantId !== undefined) {
-        await settings.admit(ctx, accountId, token.grantId);
+      const kind = token?.kind;
+      if ((kind === "RefreshToken" || kind === "AuthorizationCode") && token?.grantId !== undefined) {
+        await settings.admit(ctx, accountId, { kind, grantId: token.grantId });
       }
       return { accountId, claims: () => ({ sub: accountId }) };
     },

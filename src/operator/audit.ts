@@ -143,9 +143,25 @@ function describe(report: VerifyReport, verifier: CheckpointVerifier | undefined
 /** An entry for people, on one line. */
 function line(entry: LedgerEntry): string {
   const tags = Object.entries(entry.tags ?? {}).map(([key, value]) => `${key}=${value}`);
-  const parts = [entry.time, entry.seq, entry.type, entry.email, entry.sessionName, ...tags, entry.reason];
+  const parts = [
+    entry.time,
+    entry.seq,
+    entry.type,
+    entry.email,
+    entry.sessionName,
+    ...tags,
+    entry.reason,
+    ...ids(entry),
+  ];
   return parts
     .filter((part) => part !== undefined)
     .map((part) => printable(String(part)))
     .join("  ");
+}
+
+/** What `revoke --session`, `revoke --grant` and `people rebind --request` take. */
+function ids({ type, requestId, signInId, grantId }: LedgerEntry): string[] {
+  const session = type === "login.succeeded" ? requestId : signInId;
+  const ids = { session, request: type === "login.denied" ? requestId : undefined, grant: grantId };
+  return Object.entries(ids).flatMap(([name, id]) => (id === undefined ? [] : [`${name}=${id}`]));
 }

@@ -13,6 +13,8 @@ import { printFaults, type OperatorIo } from "./check.ts";
 
 /** Where the configured broker keeps its record. */
 export interface ConfiguredLedger {
+  /** With the ledger's URL as its only secret. */
+  readonly config: Config;
   readonly ledger: LedgerPlace;
   /** The SQLite file in `stateDir`, which is the record where the configuration has no `ledger.url`. */
   readonly ledgerFile: string;
@@ -30,6 +32,7 @@ export async function withConfiguredLedger(
     const config = loadConfigOfLedger(file, io.env);
     const { stateDir } = config;
     return await work({
+      config,
       ledger: configuredPlace(config),
       ledgerFile: filePlace(stateDir),
       checkpointKey: () => checkpointKeyFor(config),

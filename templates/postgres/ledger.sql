@@ -15,7 +15,7 @@ create table if not exists meta (
   key text primary key,
   value text not null
 );
-insert into meta (key, value) values ('version', '2') on conflict do nothing;
+insert into meta (key, value) values ('version', '3') on conflict do nothing;
 
 create table if not exists rows (
   seq bigint primary key,
@@ -39,20 +39,32 @@ create table if not exists nodes (
   constraint nodes_place primary key (level, idx)
 );
 
+-- A name's next generation can be written once, whoever writes.
 create table if not exists people (
+  seq bigint primary key references rows (seq),
   directory text not null,
   subject text not null,
-  session_name text not null unique,
+  session_name text not null,
+  generation integer not null,
   salt text not null,
-  seq bigint not null references rows (seq),
-  constraint people_person primary key (directory, subject)
+  constraint people_name unique (session_name, generation)
 );
+create index if not exists people_person on people (directory, subject, seq);
+
+create table if not exists revocations (
+  seq bigint primary key references rows (seq),
+  target text not null,
+  effect text not null,
+  salt text not null
+);
+create index if not exists revocations_target on revocations (target);
 
 -- One credentials.requested and one outcome a request, whoever writes.
 create index if not exists rows_request on rows (request_id);
 create unique index if not exists one_request on rows (request_id) where type = 'credentials.requested';
 create unique index if not exists one_outcome on rows (request_id)
   where type in ('credentials.issued', 'credentials.failed');
+create index if not exists rows_denied on rows (seq) where type = 'login.denied';
 
 -- The owner too can't change or remove a row, not even by mistake.
 create or replace function ledger_is_append_only() returns trigger language plpgsql as
@@ -62,8 +74,13 @@ create or replace trigger rows_no_change before update or delete or truncate on 
 create or replace trigger nodes_no_change before update or delete or truncate on nodes
   for each statement execute function ledger_is_append_only();
 
-revoke all on meta, rows, personal, nodes, people from public, :"broker";
+create or replace trigger people_no_change before update or delete or truncate on people
+  for each statement execute function ledger_is_append_only();
+create or replace trigger revocations_no_change before update or delete or truncate on revocations
+  for each statement execute function ledger_is_append_only();
+
+revoke all on meta, rows, personal, nodes, people, revocations from public, :"broker";
 grant select on meta to :"broker";
-grant select, insert on rows, personal, nodes, people to :"broker";
+grant select, insert on rows, personal, nodes, people, revocations to :"broker";
 
 commit;

@@ -66,6 +66,7 @@ function api(): express.Express {
       return Promise.resolve(session(sessionName, durationSeconds));
     },
     exchanges: new Exchanges(),
+    requireLive: () => Promise.resolve(),
   };
   const parts: ApiParts = {
     config,

@@ -53,6 +53,7 @@ beforeAll(async () => {
       signInMaxAgeSeconds: 43_200,
       onGrantReused: () => Promise.resolve(),
       onTokenRefused: () => Promise.resolve(),
+      requireMayGoOn: () => Promise.resolve(),
       limitAccount: () => Promise.resolve(),
       onAccountLimited: () => Promise.resolve(),
       errorPage: refusalPage(loadPages()),

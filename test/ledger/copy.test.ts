@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openKeys } from "../../src/keys/key-file.ts";
 import { importCheckpointKey } from "../../src/keys/key-format.ts";
+import type { CheckpointKey } from "../../src/ledger/checkpoint.ts";
 import { openLedger, type Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
 import { withConfiguredLedger } from "../../src/operator/configured-ledger.ts";
 import { ledgerCopy } from "../../src/operator/ledger-copy.ts";
@@ -20,7 +21,7 @@ describe("rolecall-broker ledger copy", () => {
   let folder: ConfigFolder;
   let config: string;
   let file: string;
-  let options: LedgerOptions;
+  let options: LedgerOptions & { checkpointKey: CheckpointKey };
   let note: string;
   const jane = { directory: "okta", subject: "00u1", email: "jane@acme.example" };
 

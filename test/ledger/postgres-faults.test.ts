@@ -271,7 +271,7 @@ describe("no record, no credentials: PostgreSQL broken at every step (law 1)", (
 
   it("long transactions of readers and backups stand in nobody's way", async () => {
     await begin(around, "set transaction isolation level serializable", "select count(*) from rows");
-    await begin(around, "lock table rows, personal, nodes, people in access share mode");
+    await begin(around, "lock table rows, personal, nodes, people, revocations in access share mode");
     const appends = await Promise.all(Array.from({ length: 50 }, (_, i) => ledger.append(requested(`r${i}`))));
     expect(appends).toHaveLength(50);
     await verifyAt(place);
@@ -280,7 +280,7 @@ describe("no record, no credentials: PostgreSQL broken at every step (law 1)", (
   it("somebody else's unfinished claim to a name is waited for, and no longer than the deadline", async () => {
     const john = { directory: "okta", subject: "00u2", email: "john@acme.example" };
     const bind = () => ledger.bind(john, "john@acme.example", boundEvent(john, "john@acme.example"));
-    await begin(around, "insert into people values ('entra', 'x', 'john@acme.example', 'salt', 1)");
+    await begin(around, "insert into people values (2, 'entra', 'x', 'john@acme.example', 1, 'salt')");
     await expect(bind()).rejects.toMatchObject({ code: "ledger_unavailable" });
     await endSessions(around);
     expect(await bind()).toBe("john@acme.example");

@@ -39,7 +39,7 @@ ledgerConformance("PostgreSQL", async () => {
   };
 });
 
-const TABLES = ["meta", "rows", "personal", "nodes", "people"];
+const TABLES = ["meta", "rows", "personal", "nodes", "people", "revocations"];
 
 async function runAs(url: string, sql: string): Promise<void> {
   const client = new Client(url);

@@ -58,6 +58,8 @@ describe("a row", () => {
     address: "192.0.2.1",
     userAgent: "curl",
     actor: "root@acme.example",
+    note: "laptop stolen",
+    former: { directory: "okta", subject: "00u0" },
     tags: { team: "search" },
   };
 
@@ -65,7 +67,7 @@ describe("a row", () => {
     const row = composeRow(event, 7, TIME);
     const chained = JSON.parse(row.text) as Record<string, unknown>;
     expect(Object.keys(chained)).toEqual(["directory", "personal", "requestId", "seq", "tags", "time", "type"]);
-    for (const value of ["jane", "00u1", "192.0.2.1", "bedrock-search", "root@"]) expect(row.text).not.toContain(value);
+    for (const value of ["jane", "00u1", "192.0.2.1", "bedrock-search", "root@", "stolen", "00u0"]) expect(row.text).not.toContain(value);
     expect(Object.keys(JSON.parse(row.personal?.text ?? "{}") as object).toSorted()).toEqual(
       [...PERSONAL_KEYS].toSorted(),
     );

@@ -86,7 +86,7 @@ describe("the ledger's file", () => {
     const file = join(folder, "ledger.db");
     await (await openLedger({ file, ...options })).close();
     const db = new DatabaseSync(file);
-    db.exec("update meta set value = '3' where key = 'version'");
+    db.exec("update meta set value = '4' where key = 'version'");
     db.close();
     await expect(openLedger({ file, ...options })).rejects.toThrow(/have the version 3/);
   });

@@ -259,7 +259,7 @@ describe("verifying the log", () => {
     [
       "a session name that nothing bound",
       (db) => {
-        db.run("insert into people values ('okta', 'mallory', 'boss@acme.example', '00', 2)");
+        db.run("insert into people values (2, 'okta', 'mallory', 'boss@acme.example', 1, '00')");
       },
       undefined,
       /no row bound/,

@@ -68,6 +68,7 @@ export async function startAuthorization(
       refused.push(grant);
       return Promise.resolve();
     },
+    requireMayGoOn: () => Promise.resolve(),
     limitAccount: () => Promise.resolve(),
     onAccountLimited: () => Promise.resolve(),
     log,

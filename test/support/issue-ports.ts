@@ -57,6 +57,7 @@ export function memoryPorts(
     mapTags,
     signed,
     exchanges: new Exchanges<StsExchange>(),
+    requireLive: () => Promise.resolve(),
     sign: (claims) => {
       story.push("sign");
       signed.push(claims);

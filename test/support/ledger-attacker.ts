@@ -10,7 +10,7 @@ export interface Attacker {
 
 export function attack(file: string, work: (db: Attacker) => void): void {
   const db = new DatabaseSync(file, { enableForeignKeyConstraints: false });
-  for (const table of ["rows", "nodes"]) {
+  for (const table of ["rows", "nodes", "people", "revocations"]) {
     for (const change of ["update", "delete"]) db.exec(`drop trigger if exists ${table}_no_${change}`);
   }
   work({

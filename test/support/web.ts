@@ -261,6 +261,10 @@ export class StandInApprovals implements AuthorizationServer {
     return Promise.resolve(this.#end("error=access_denied"));
   }
 
+  isLive(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
   grantOf(): Promise<undefined> {
     return Promise.resolve(undefined);
   }
