@@ -14,7 +14,8 @@ import {
 } from "../support/ledger.ts";
 import { recordingLog } from "../support/log.ts";
 import { makeTables, startPostgres, type TestDatabase, type TestPostgres } from "../support/postgres.ts";
-import { ledgerConformance } from "./conformance.ts";
+import { ledgerConformance, type Bench } from "./conformance.ts";
+import { peopleConformance } from "./conformance-people.ts";
 
 const options = { checkpointKey: CHECKPOINT_KEY, log: recordingLog() };
 let postgres: TestPostgres;
@@ -28,7 +29,7 @@ afterAll(async () => {
 });
 
 // As a role that may INSERT and SELECT only, and in a database whose defaults would break the order.
-ledgerConformance("PostgreSQL", async () => {
+const makeBench = async (): Promise<Bench> => {
   const database = await postgres.database({ settings: "default_transaction_isolation = 'serializable'" });
   const place = { url: database.broker };
   return {
@@ -37,7 +38,10 @@ ledgerConformance("PostgreSQL", async () => {
     entries: () => entriesAt(place),
     remove: () => database.drop(),
   };
-});
+};
+
+ledgerConformance("PostgreSQL", makeBench);
+peopleConformance("PostgreSQL", makeBench);
 
 const TABLES = ["meta", "rows", "personal", "nodes", "people", "revocations"];
 

@@ -67,7 +67,8 @@ describe("a row", () => {
     const row = composeRow(event, 7, TIME);
     const chained = JSON.parse(row.text) as Record<string, unknown>;
     expect(Object.keys(chained)).toEqual(["directory", "personal", "requestId", "seq", "tags", "time", "type"]);
-    for (const value of ["jane", "00u1", "192.0.2.1", "bedrock-search", "root@", "stolen", "00u0"]) expect(row.text).not.toContain(value);
+    for (const value of ["jane", "00u1", "192.0.2.1", "bedrock-search", "root@", "stolen", "00u0"])
+      expect(row.text).not.toContain(value);
     expect(Object.keys(JSON.parse(row.personal?.text ?? "{}") as object).toSorted()).toEqual(
       [...PERSONAL_KEYS].toSorted(),
     );

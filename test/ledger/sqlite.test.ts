@@ -4,11 +4,12 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { openLedger, type Ledger } from "../../src/ledger/ledger.ts";
 import { CHECKPOINT_KEY, entriesOf, issued, requested, temporaryFolder, verifyFile } from "../support/ledger.ts";
 import { recordingLog } from "../support/log.ts";
-import { ledgerConformance } from "./conformance.ts";
+import { ledgerConformance, type Bench } from "./conformance.ts";
+import { peopleConformance } from "./conformance-people.ts";
 
 const options = { checkpointKey: CHECKPOINT_KEY, log: recordingLog() };
 
-ledgerConformance("SQLite", () => {
+const makeBench = (): Bench => {
   const { folder, remove } = temporaryFolder();
   const file = join(folder, "ledger.db");
   return {
@@ -17,7 +18,10 @@ ledgerConformance("SQLite", () => {
     entries: () => entriesOf(file),
     remove,
   };
-});
+};
+
+ledgerConformance("SQLite", makeBench);
+peopleConformance("SQLite", makeBench);
 
 describe("the ledger's file", () => {
   let folder: string;
