@@ -112,7 +112,9 @@ test("while STS is asked: what it gives is not handed out, and the record says w
   const jane = await employee("Jane");
   expect(await codes(jane)).toEqual(ISSUED);
   const { grantId } = await lastIssued();
-  shared.beforeSts = async () => void (await revoke("--grant", grantId));
+  shared.beforeSts = async () => {
+    await revoke("--grant", grantId);
+  };
   expect((await jane.credentials(shared.brokers[1])).body).toMatchObject({ code: "session_revoked" });
   expect((await shared.rows()).findLast(({ type }) => type === "credentials.failed")).toMatchObject({
     grantId,
@@ -145,24 +147,6 @@ test("whoever writes Redis, and puts all of it back as it was, brings nothing ba
   expect(await pageOf(jane)).toContain(REASONS.session_revoked.sentence);
 });
 
-test("what can't be one thing is refused, with nothing written", async () => {
-  const before = (await shared.rows()).filter(({ type }) => type === "session.revoked").length;
-  const attempts: [string[], number, RegExp][] = [
-    [["--person", "nobody@acme.example", "--reason", "x"], 1, /nobody has/],
-    [["--session", "no-such-id", "--reason", "x"], 1, /no sign-in has that ID/],
-    [["--grant", "%", "--reason", "x"], 1, /no row names that grant/],
-    [["--everyone"], 2, /--reason is missing/],
-    [["--everyone", "--person", "x", "--reason", "x"], 2, /say one of/],
-    [["--reason", "x"], 2, /say one of/],
-    [["--lift", "--everyone", "--reason", "x"], 2, /only a person's/],
-    [["--lift", "--person", "omar@acme.example", "--reason", "x"], 1, /nothing is revoked/],
-  ];
-  for (const [args, code, message] of attempts) {
-    const run = await shared.operator("revoke", ...args);
-    expect(run, args.join(" ")).toMatchObject({ code, stderr: expect.stringMatching(message) as string });
-  }
-  expect((await shared.rows()).filter(({ type }) => type === "session.revoked")).toHaveLength(before);
-  const listed = await shared.operator("revoke", "--list", "--json");
-  expect((JSON.parse(listed.stdout) as { revocations: unknown[] }).revocations).toHaveLength(before + 1);
+test("the record holds after all of it", async () => {
   expect(await shared.operator("audit", "verify")).toMatchObject({ code: 0 });
 });

@@ -137,6 +137,27 @@ describe("the story of an issue", () => {
     expect(issued.sessionArn).toMatch(/\/jane-maiden@acme\.example$/);
   });
 
+  it("looks whether all still lives between STS and the release, and hands out nothing where it does not", async () => {
+    const { ports, ledger, story } = world();
+    const requireLive = (identity: Identity, grantId: string): Promise<void> => {
+      story.push(`live ${identity.subject} ${grantId}`);
+      return Promise.reject(new Refusal("sign_in_revoked", "the provider has ended the sign-in"));
+    };
+    expect(await codeOf(issueCredentials({ ...ports, requireLive }, settings, request()))).toBe("sign_in_revoked");
+    expect(story).toEqual(["credentials.requested", "sign", "sts", "live 00u1 grant-1", "credentials.failed"]);
+    expect(ledger.rows.at(-1)).toMatchObject({ reason: "sign_in_revoked", outcome: "failed" });
+  });
+
+  it("names the sign-in and the grant in every row, by what opens nothing", async () => {
+    const { ports, ledger } = world();
+    const identity = { ...jane, signIn: { id: "sign-in-1", seq: 7 } };
+    await issueCredentials(ports, settings, request({ identity }));
+    for (const row of ledger.rows) {
+      expect(row).toMatchObject({ signInId: "sign-in-1", grantId: expect.stringMatching(/^[0-9a-f]{32}$/) as string });
+    }
+    expect(JSON.stringify(ledger.rows)).not.toContain("grant-1");
+  });
+
   it("decides the same for the page as for the credentials", async () => {
     const { ports, story } = world();
     const decided = await decide(ports, settings, jane);
