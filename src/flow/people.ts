@@ -108,11 +108,6 @@ export function holderOf(people: readonly NameRecord[], sessionName: string): Na
   return people.findLast((record) => record.sessionName === sessionName);
 }
 
-/** The account's latest record; it has no name where that has moved. */
-export function recordOf(people: readonly NameRecord[], person: Person): NameRecord | undefined {
-  return people.findLast((record) => isSamePerson(record, person));
-}
-
 export function isSamePerson(a: Person, b: Person): boolean {
   return a.directory === b.directory && a.subject === b.subject;
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { checkpointKeyOf } from "../../src/keys/checkpoint-key.ts";
 import { openKeys } from "../../src/keys/key-file.ts";
+import type { CheckpointKey } from "../../src/ledger/checkpoint.ts";
 import { openLedger, type Ledger, type LedgerOptions } from "../../src/ledger/ledger.ts";
 import { withConfiguredLedger } from "../../src/operator/configured-ledger.ts";
 import { ledgerBackup } from "../../src/operator/ledger-backup.ts";
@@ -12,6 +13,7 @@ import { boundEvent, entriesAt, issued, requested, verifyAt } from "../support/l
 import { attack } from "../support/ledger-attacker.ts";
 import { recordingLog } from "../support/log.ts";
 import { recordingIo } from "../support/operator-io.ts";
+import { webConfig } from "../support/web.ts";
 
 describe("rolecall-broker ledger backup", () => {
   const jane = { directory: "okta", subject: "jane", email: "jane@acme.example" };
@@ -19,7 +21,7 @@ describe("rolecall-broker ledger backup", () => {
   let config: string;
   let file: string;
   let backup: string;
-  let options: Omit<LedgerOptions, "file">;
+  let options: LedgerOptions & { checkpointKey: CheckpointKey };
   let ledger: Ledger;
 
   beforeEach(async () => {
@@ -109,7 +111,8 @@ describe("rolecall-broker ledger backup", () => {
 
   it("is wrong usage where the record is in PostgreSQL", async () => {
     const io = recordingIo({});
-    const place = { ledger: { url: "postgres://b:hunter2@127.0.0.1/l" }, ledgerFile: file };
+    const config = webConfig("https://rolecall.acme.example");
+    const place = { config, ledger: { url: "postgres://b:hunter2@127.0.0.1/l" }, ledgerFile: file };
     const never = () => Promise.reject(new Error("not asked"));
     expect(await ledgerBackup({ ...place, checkpointKey: never }, { file: backup }, io)).toBe(2);
     expect(io.stderr()).toBe("error: the record is in PostgreSQL: back it up with pg_dump\n");

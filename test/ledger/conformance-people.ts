@@ -88,9 +88,14 @@ export function peopleConformance(name: string, makeBench: () => Bench | Promise
 
     it("frees no name: what moved away, and what its account left behind, stay taken", async () => {
       await rebindNewcomer(ledger, NEW_JANE, "another-person", ORDER);
+      const former = hashedSessionName(NEW_JANE);
+      const holder = await signIn(NEW_JANE, "s1");
+      await request(other, holder, former);
       await rebindNewcomer(ledger, NEW_JANE, "same-person", ORDER);
+      await expect(request(other, holder, former)).rejects.toMatchObject({ code: "name_moved" });
+      await request(other, holder, NAME);
       const stranger = { directory: "okta", subject: "00u9", email: "x@acme.example" };
-      for (const taken of [NAME, hashedSessionName(NEW_JANE)]) {
+      for (const taken of [NAME, former]) {
         await expect(ledger.bind(stranger, taken, boundEvent(stranger, taken))).rejects.toMatchObject({
           code: "email_taken",
         });
