@@ -92,7 +92,7 @@ describe("the ledger's file", () => {
     const db = new DatabaseSync(file);
     db.exec("update meta set value = '4' where key = 'version'");
     db.close();
-    await expect(openLedger({ file, ...options })).rejects.toThrow(/have the version 3/);
+    await expect(openLedger({ file, ...options })).rejects.toThrow(/have the version 4/);
   });
 
   it("does not let this program change or remove a row", async () => {
