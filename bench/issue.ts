@@ -1,60 +1,62 @@
-import { federationSigner } from "../src/aws/federation-token.ts";
-import { issuerDocuments } from "../src/aws/issuer-documents.ts";
-import { keySigner, publishedKey } from "../src/aws/signer.ts";
-import { stsClient } from "../src/aws/sts.ts";
-import { federationClaims } from "../src/flow/federation-token.ts";
-import { openKeys } from "../src/keys/key-file.ts";
-import { importKeys } from "../src/keys/key-format.ts";
-import { startCompany } from "./company.ts";
-import { alternate, figures, type Figures } from "./measure.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startRedis } from "../test/support/redis.ts";
+import { load, type Round } from "./load.ts";
+import { median, rounded, type Figures } from "./measure.ts";
+import { leaveMeasuredCore, residentMegabytes, startBroker, startScript } from "./processes.ts";
+import { signInEverybody, writeConfig } from "./workforce.ts";
+
+const PEOPLE = 10_000;
+const CLIENTS = 64;
+const ROUNDS = 5;
+const ROUND_SECONDS = 4;
 
 /**
- * `POST /api/v1/credentials` (token, session, tags, two durable ledger rows, a signature, STS) beside the call to STS
- * that nobody can avoid, to the same stand-in, by the same SDK, with a token that was signed before.
+ * Credentials a second of one broker on one core (64 clients, 10,000 people signed in, Redis, SQLite on the disk, a
+ * stand-in for STS that answers without checking, all but the broker on the other core) beside a bare handler on the
+ * same core that does only what nobody can avoid.
  */
 export async function issue(): Promise<Figures> {
-  const company = await startCompany();
-  const { config, aws } = company.sandbox;
-  const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const sts = stsClient({ region: config.aws.region, endpoint: aws.url, log });
+  const folder = mkdtempSync(join(tmpdir(), "rolecall-bench-"));
+  leaveMeasuredCore();
+  const redis = await startRedis();
+  const sts = await startScript("./stub-sts.ts", {}, "any");
+  const closing: { close(): Promise<void> }[] = [sts, { close: () => redis.stop() }];
   try {
-    const file = await openKeys(company.folder, { signingAlgorithm: "ES256", origin: "bench" });
-    const { federation } = await importKeys(file, Date.now());
-    const [active] = federation;
-    if (active.signs === undefined || !("privateKey" in active.signs)) throw new Error("no key in the file");
-    const issuer = `${config.baseUrl}/federation`;
-    const { roleArn, audience } = config.aws;
-    const documents = issuerDocuments(issuer, federation.map(publishedKey));
-    const sign = federationSigner({ signer: keySigner(active, active.signs.privateKey), documents, audience });
-    const sessionName = "jane@acme.example";
-    const tags = { team: "search", "cost-centre": "cc-1042" };
-    const { jwt } = await sign(
-      federationClaims({
-        issuer,
-        audience,
-        sessionName,
-        tags,
-        transitiveTags: [],
-        roleArn,
-        tokenId: "bench",
-        now: Date.now(),
-      }),
-    );
-    const times = await alternate({
-      samples: 300,
-      ours: async () => {
-        const response = await fetch(`${config.baseUrl}/api/v1/credentials`, {
-          method: "POST",
-          headers: { authorization: `Bearer ${company.accessToken}` },
-        });
-        if (response.status !== 200) throw new Error(await response.text());
-        await response.json();
-      },
-      floor: () => sts.assumeRole({ roleArn, sessionName, webIdentityToken: jwt, durationSeconds: 3600 }),
-    });
-    return figures("issue", "ms", "the call to STS alone", times);
+    const configFile = writeConfig({ folder, stsUrl: sts.url, redisUrl: redis.url });
+    const tokens = await signInEverybody({ folder, people: PEOPLE, redisUrl: redis.url });
+    const broker = await startBroker(configFile);
+    closing.unshift(broker);
+    const settings = { redisUrl: redis.url, stsUrl: sts.url, file: join(folder, "bare.db") };
+    const bare = await startScript("./bare-handler.ts", settings, "measured");
+    closing.unshift(bare);
+
+    const rounds = { ours: [] as Round[], floor: [] as Round[] };
+    for (let i = -1; i < ROUNDS; i += 1) {
+      for (const [side, server] of [["floor", bare], ["ours", broker]] as const) {
+        const round = await load({ urls: [server.url], tokens, clients: CLIENTS, seconds: ROUND_SECONDS });
+        // The first one warms up.
+        if (i >= 0) rounds[side].push(round);
+      }
+    }
+    const of = (side: "ours" | "floor", key: keyof Round): number => rounded(median(rounds[side].map((it) => it[key])));
+    const [ours, floor] = [of("ours", "perSecond"), of("floor", "perSecond")];
+    return {
+      name: "issue",
+      unit: "credentials/s",
+      ours,
+      floor,
+      ratio: rounded(ours / floor),
+      comparedWith: "a bare handler that does only the unavoidable",
+      p50: of("ours", "p50"),
+      p99: of("ours", "p99"),
+      floorP50: of("floor", "p50"),
+      floorP99: of("floor", "p99"),
+      residentMegabytes: residentMegabytes(broker.pid),
+    };
   } finally {
-    sts.close();
-    await company.close();
+    for (const it of closing) await it.close();
+    rmSync(folder, { recursive: true, force: true });
   }
 }

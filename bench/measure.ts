@@ -10,6 +10,8 @@ export interface Figures {
   readonly ratio: number;
   /** What the floor is. */
   readonly comparedWith: string;
+  /** More of the same run; a name says its unit, milliseconds if it says none. */
+  readonly [extra: string]: string | number;
 }
 
 /**
@@ -42,11 +44,15 @@ export function figures(
   comparedWith: string,
   times: { ours: number; floor: number },
 ): Figures {
-  const round = (value: number): number => Number(value.toPrecision(3));
   const { ours, floor } = times;
-  return { name, unit, ours: round(ours), floor: round(floor), ratio: round(ours / floor), comparedWith };
+  return { name, unit, ours: rounded(ours), floor: rounded(floor), ratio: rounded(ours / floor), comparedWith };
 }
 
-function median(values: number[]): number {
+/** To three digits: no figure here is truer. */
+export function rounded(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }

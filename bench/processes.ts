@@ -1,0 +1,100 @@
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+/** A server in a process of its own. */
+export interface ServerProcess {
+  readonly url: string;
+  readonly pid: number;
+  /** Milliseconds from its start until it said its address. */
+  readonly startedIn: number;
+  close(): Promise<void>;
+}
+
+const BROKER = fileURLToPath(new URL("../dist/broker.js", import.meta.url));
+
+/** The core of what is measured; everything else (load, Redis, stand-ins) runs on the other one. */
+const MEASURED_CORE = "0";
+const OTHER_CORE = "1";
+
+/** Moves this process, with all that it starts from now on, off the measured core. */
+export function leaveMeasuredCore(): void {
+  execFileSync("taskset", ["-a", "-c", "-p", OTHER_CORE, String(process.pid)], { stdio: "ignore" });
+}
+
+/** Gives this process, and all that it starts from now on, every core. */
+export function useAllCores(): void {
+  execFileSync("taskset", ["-a", "-c", "-p", `${MEASURED_CORE},${OTHER_CORE}`, String(process.pid)], {
+    stdio: "ignore",
+  });
+}
+
+/** The built broker with this configuration. `core`: the measured one, or wherever this process may run. */
+export async function startBroker(configFile: string, core: "measured" | "any" = "measured"): Promise<ServerProcess> {
+  const args = [...nodeFlags(), BROKER, "serve", "--config", configFile];
+  return await start(args, core, (line) => {
+    const { msg, port } = JSON.parse(line) as { msg?: string; port?: number };
+    return msg === "listening" ? `http://127.0.0.1:${port}` : undefined;
+  });
+}
+
+/** A script beside this file, which prints its address as its first line; `input` reaches it as its argument. */
+export async function startScript(script: string, input: object, core: "measured" | "any"): Promise<ServerProcess> {
+  const file = fileURLToPath(new URL(script, import.meta.url));
+  return await start([file, JSON.stringify(input)], core, (line) => line);
+}
+
+/** Resident memory of a process in megabytes (10^6 bytes). */
+export function residentMegabytes(pid: number): number {
+  const [, kilobytes = "0"] = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  return Number(((Number(kilobytes) * 1024) / 1e6).toFixed(1));
+}
+
+/** For looking closer: `BENCH_NODE_FLAGS="--cpu-prof --cpu-prof-dir=/tmp/prof"`. */
+function nodeFlags(): string[] {
+  return process.env["BENCH_NODE_FLAGS"]?.split(" ") ?? [];
+}
+
+async function start(
+  args: readonly string[],
+  core: "measured" | "any",
+  addressIn: (line: string) => string | undefined,
+): Promise<ServerProcess> {
+  const begun = performance.now();
+  const command = core === "measured" ? ["taskset", "-c", MEASURED_CORE, process.execPath] : [process.execPath];
+  const [program = "", ...before] = command;
+  const child = spawn(program, [...before, ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  const kill = (): void => void child.kill("SIGKILL");
+  process.once("exit", kill);
+  const url = await firstAddress(child, addressIn);
+  return {
+    url,
+    pid: child.pid ?? 0,
+    startedIn: performance.now() - begun,
+    async close() {
+      child.kill("SIGTERM");
+      await exited;
+      process.off("exit", kill);
+    },
+  };
+}
+
+async function firstAddress(
+  child: ChildProcess & { stdout: NodeJS.ReadableStream },
+  addressIn: (line: string) => string | undefined,
+): Promise<string> {
+  let said = "";
+  child.stdout.setEncoding("utf8");
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    said += String(chunk);
+    const lines = said.split("\n").slice(0, -1);
+    const address = lines.map(addressIn).find((found) => found !== undefined);
+    if (address !== undefined) {
+      child.stdout.resume();
+      return address;
+    }
+  }
+  throw new Error(`a process that is measured did not start:\n${said}`);
+}
