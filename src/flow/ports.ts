@@ -78,6 +78,8 @@ export class StsRefusal extends Refusal {
  */
 export interface KeyValueStore {
   get(key: string): Promise<string | undefined>;
+  /** The values of all `keys`, in their order, as they stood at one moment. */
+  getAll(keys: readonly string[]): Promise<readonly (string | undefined)[]>;
   set(key: string, value: string, ttlSeconds: number): Promise<void>;
   /** Sets unless the key exists; true for exactly one of many callers at once. */
   add(key: string, value: string, ttlSeconds: number): Promise<boolean>;

@@ -24,6 +24,7 @@ export function observedStore(store: KeyValueStore, steps: Steps): KeyValueStore
     steps.timed("store", work, { detail });
   return {
     get: (key) => timed("get", () => store.get(key)),
+    getAll: (keys) => timed("getAll", () => store.getAll(keys)),
     set: (...value) => timed("set", () => store.set(...value)),
     add: (...value) => timed("add", () => store.add(...value)),
     setUnless: (...value) => timed("setUnless", () => store.setUnless(...value)),

@@ -7,7 +7,7 @@ import { following } from "../flow/following.ts";
 import type { Identity } from "../flow/identity.ts";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
 import { RateLimited } from "../flow/rate-limit.ts";
-import { adapterFactory, interactionKey, LONGEST_LIFE } from "./adapter.ts";
+import { adapterFactory, findAccess, interactionKey, LONGEST_LIFE } from "./adapter.ts";
 import { cookies, fixOrigin, withoutSessionCookie } from "./browser.ts";
 import { asInvalidGrant, asOAuthError, renderError, watchFailures, type ErrorPage } from "./failures.ts";
 import { Grants, type LiveGrant, type ReusedGrant, type TokenRequest } from "./grants.ts";
@@ -143,10 +143,8 @@ export function createAuthorizationServer(options: AuthorizationServerOptions): 
       ),
 
     async grantOf(accessToken) {
-      const token = await running().provider.AccessToken.find(accessToken);
-      if (token?.grantId === undefined || !token.isValid) return undefined;
-      const grant = await grants.liveGrant(token.grantId);
-      return grant && { ...grant, mayIssue: token.scopes.has(CREDENTIALS_SCOPE) };
+      const access = await findAccess(store, grants, accessToken);
+      return access && { ...access.grant, mayIssue: access.scopes.has(CREDENTIALS_SCOPE) };
     },
 
     isLive: async (grantId) => (await grants.liveGrant(grantId)) !== undefined,

@@ -55,20 +55,33 @@ export class Grants {
 
   /** The grant's record `name`; undefined: never kept, expired, or the grant has ended. */
   async find(grantId: string, name: string): Promise<string | undefined> {
-    const keys = [recordKey(grantId, name), tombstone(grantId)];
-    const [value, ended] = await Promise.all(keys.map((key) => this.#store.get(key)));
-    return ended === undefined ? value : undefined;
+    const [value] = await this.#read(grantId, [name]);
+    return value;
+  }
+
+  /** As {@link find}, and when the record was used (epoch seconds); undefined: not yet. */
+  async findWithUse(grantId: string, name: string): Promise<{ record?: string | undefined; usedAt?: number }> {
+    const [record, mark] = await this.#read(grantId, [name, usedMark(name)]);
+    return { record, ...(mark !== undefined && { usedAt: Number(mark) }) };
+  }
+
+  /** As {@link find}, and who the grant stands for, both as they are at one moment. */
+  async findWithSubject(grantId: string, name: string): Promise<{ record: string; grant: LiveGrant } | undefined> {
+    const [record, subject] = await this.#read(grantId, [name, "subject"]);
+    if (record === undefined || subject === undefined) return undefined;
+    return { record, grant: { grantId, ...readSubject(subject) } };
+  }
+
+  /** The grant's records as they are at one moment; none of them where the grant has ended. */
+  async #read(grantId: string, names: readonly string[]): Promise<readonly (string | undefined)[]> {
+    const keys = [tombstone(grantId), ...names.map((name) => recordKey(grantId, name))];
+    const [ended, ...values] = await this.#store.getAll(keys);
+    return ended === undefined ? values : [];
   }
 
   /** Marks the record as used; true for exactly one of many callers at once. */
   use(grantId: string, name: string, ttlSeconds: number): Promise<boolean> {
-    return this.#store.add(`${recordKey(grantId, name)}:used`, String(Math.floor(Date.now() / 1000)), ttlSeconds);
-  }
-
-  /** When the record was used (epoch seconds); undefined: not yet. */
-  async usedAt(grantId: string, name: string): Promise<number | undefined> {
-    const mark = await this.#store.get(`${recordKey(grantId, name)}:used`);
-    return mark === undefined ? undefined : Number(mark);
+    return this.#store.add(recordKey(grantId, usedMark(name)), String(Math.floor(Date.now() / 1000)), ttlSeconds);
   }
 
   /** Lays down who the grant stands for. */
@@ -78,8 +91,7 @@ export class Grants {
 
   async subjectOf(grantId: string): Promise<Subject | undefined> {
     const text = await this.find(grantId, "subject");
-    // Written by keepSubject, and nobody else can write a sealed value.
-    return text === undefined ? undefined : (JSON.parse(text) as Subject);
+    return text === undefined ? undefined : readSubject(text);
   }
 
   async liveGrant(grantId: string): Promise<LiveGrant | undefined> {
@@ -121,6 +133,15 @@ export function hashed(id: string): string {
 
 function recordKey(grantId: string, name: string): string {
   return `oauth:{${hashed(grantId)}}:${name}`;
+}
+
+function usedMark(name: string): string {
+  return `${name}:used`;
+}
+
+/** Written by keepSubject, and nobody else can write a sealed value. */
+function readSubject(text: string): Subject {
+  return JSON.parse(text) as Subject;
 }
 
 function tombstone(grantId: string): string {

@@ -47,6 +47,7 @@ export function memoryStore(now: () => number = Date.now, mostEntries = MOST_ENT
 
   return {
     get: (key) => attempt(() => read(key)),
+    getAll: (keys) => attempt(() => keys.map(read)),
     set: (key, value, ttlSeconds) =>
       attempt(() => {
         write(key, value, ttlSeconds);

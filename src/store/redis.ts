@@ -35,6 +35,8 @@ export function redisStore(url: string, log: Log): KeyValueStore & { close(): Pr
 
   return {
     get: (key) => read(key, async (redis) => (await redis.get(key)) ?? undefined),
+    getAll: ([first = "", ...others]) =>
+      read(first, async (redis) => (await redis.mget(first, ...others)).map((value) => value ?? undefined)),
     set: (key, value, ttlSeconds) =>
       write(key, async (redis) => {
         await redis.set(key, value, "EX", wholeSeconds(ttlSeconds));

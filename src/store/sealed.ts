@@ -1,4 +1,11 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createSecretKey,
+  randomBytes,
+  type KeyObject,
+} from "node:crypto";
 import type { KeyValueStore, Log } from "../flow/ports.ts";
 
 /** The form of a sealed value: this, then base64url of nonce, ciphertext and tag. */
@@ -27,6 +34,10 @@ export function sealed(store: KeyValueStore, key: Uint8Array | (() => readonly U
 
   return {
     get: async (storeKey) => open(storeKey, await store.get(storeKey)),
+    getAll: async (storeKeys) => {
+      const values = await store.getAll(storeKeys);
+      return storeKeys.map((storeKey, i) => open(storeKey, values[i]));
+    },
     take: async (storeKey) => open(storeKey, await store.take(storeKey)),
     set: (storeKey, value, ttlSeconds) => store.set(storeKey, seal(storeKey, value), ttlSeconds),
     add: (storeKey, value, ttlSeconds) => store.add(storeKey, seal(storeKey, value), ttlSeconds),
