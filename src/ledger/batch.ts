@@ -9,7 +9,7 @@ import type { LedgerDatabase } from "./database.ts";
 import { Draft, isOfRequest, keyChangeOf, type Known } from "./draft.ts";
 import { Registry, type Asked } from "./registry.ts";
 import type { LedgerTables } from "./tables.ts";
-import { readEnd, readTree, type TreeEnd } from "./tree-store.ts";
+import { isSameEnd, readEnd, readTree, type LogEnd, type TreeEnd } from "./tree-store.ts";
 
 /** One caller's wish; all that wait at one moment share a transaction. */
 export type WriteRequest =
@@ -32,6 +32,15 @@ export interface BatchResult {
   readonly added: number;
 }
 
+interface LogPosition {
+  /** Epoch milliseconds. */
+  readonly now: number;
+  /** Where this process last saw the log end, with the tree up to there. */
+  readonly known: TreeEnd | undefined;
+  /** Where it ends now, if that has been read. */
+  readonly current: LogEnd | undefined;
+}
+
 /**
  * Carries out `requests` in order, inside a transaction that holds the log's lock. One that the rules refuse gets its
  * refusal and the others are written; whatever the database refuses fails the whole batch.
@@ -39,21 +48,17 @@ export interface BatchResult {
 export async function writeBatch(
   tx: Transaction<LedgerTables>,
   requests: readonly WriteRequest[],
-  now: number,
+  { now, known, current }: LogPosition,
 ): Promise<BatchResult> {
-  const end = await readEnd(tx);
+  const end = current ?? (await readEnd(tx));
   const size = end?.seq ?? 0;
-  const draft = new Draft(
-    await readTree(tx, size),
-    await readKnown(tx, requests),
-    await Registry.read(tx, asked(requests)),
-    now,
-  );
+  const tree = known && isSameEnd(known, end) ? known.tree.copy() : await readTree(tx, size);
+  const draft = new Draft(tree, await readKnown(tx, requests), await Registry.read(tx, asked(requests)), now);
   const results: WriteResult[] = [];
   for (const request of requests) results.push(await attempt(tx, draft, request));
   const added = draft.tree.size - size;
   const last = (await draft.write(tx)) ?? end;
-  return { results, end: last && { ...last, root: draft.tree.root() }, added };
+  return { results, end: last && { ...last, tree: draft.tree }, added };
 }
 
 async function attempt(tx: Transaction<LedgerTables>, draft: Draft, request: WriteRequest): Promise<WriteResult> {

@@ -8,7 +8,7 @@ import type { CheckpointKey } from "./checkpoint.ts";
 import type { LedgerDatabase } from "./database.ts";
 import { describePlace, openDatabase, type LedgerPlace } from "./place.ts";
 import { findGrant, findSignIn, listNewcomers, listPeople, listRevocations } from "./register.ts";
-import { Registry } from "./registry.ts";
+import { SharedReading } from "./shared-reading.ts";
 import { Sweep } from "./sweep.ts";
 import type { LedgerReader } from "./tables.ts";
 import type { TreeEnd } from "./tree-store.ts";
@@ -66,6 +66,7 @@ class RunningLedger implements Ledger {
   readonly #now: () => number;
   readonly #deadlineMs: number;
   readonly #queue: WriteQueue;
+  readonly #registry = new SharedReading((query) => this.#read(query));
   readonly #sweep = new Sweep();
   /** The last row that this process wrote: the log must go on from there. */
   #end: TreeEnd | undefined;
@@ -108,7 +109,7 @@ class RunningLedger implements Ledger {
 
   async sessionNameOf(holder: Holder): Promise<string | undefined> {
     requireStorable(holder);
-    const registry = await this.#read((reader) => Registry.read(reader, { names: [], holders: [holder] }));
+    const registry = await this.#registry.about(holder);
     registry.requireMayGoOn(holder, undefined);
     return registry.nameOf(holder);
   }
@@ -186,7 +187,10 @@ class RunningLedger implements Ledger {
 
   async #write(requests: readonly WriteRequest[]): Promise<readonly WriteResult[]> {
     try {
-      const batch = await this.#database.write(this.#end, (tx) => writeBatch(tx, requests, this.#now()));
+      const known = this.#end;
+      const batch = await this.#database.write(known, (tx, current) =>
+        writeBatch(tx, requests, { now: this.#now(), known, current }),
+      );
       this.#end = batch.end;
       this.#tellMended();
       this.#countRows(batch.added);

@@ -42,6 +42,11 @@ export class MerkleTree {
     this.#peaks = [...peaks];
   }
 
+  /** Another tree of the same leaves, to grow by itself. */
+  copy(): MerkleTree {
+    return new MerkleTree(this.#size, this.#peaks);
+  }
+
   get size(): number {
     return this.#size;
   }

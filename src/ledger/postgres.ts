@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
-import type { LedgerDatabase } from "./database.ts";
+import type { LedgerDatabase, Work } from "./database.ts";
 import { PostgresError } from "./postgres-error.ts";
 import { postgresPool } from "./postgres-pool.ts";
 import { requireTablesVersion, type LedgerReader, type LedgerTables } from "./tables.ts";
@@ -40,7 +40,7 @@ class PostgresDatabase implements LedgerDatabase {
     this.#writer = connect(url, WRITERS, deadlineMs);
   }
 
-  async write<T>(end: TreeEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T> {
+  async write<T>(end: TreeEnd | undefined, work: Work<T>): Promise<T> {
     // Read committed, whatever is the database's default: each statement after the lock sees what the last holder
     // committed. Released by the commit itself, so nobody else can come in before it.
     return await this.#writer
@@ -49,7 +49,7 @@ class PostgresDatabase implements LedgerDatabase {
       .execute(async (tx) => {
         await sql`select pg_advisory_xact_lock(${LOCK}), set_config('synchronous_commit', 'on', true)`.execute(tx);
         await requireSameTree(tx, end);
-        return await work(tx);
+        return await work(tx, undefined);
       });
   }
 

@@ -154,6 +154,8 @@ class SqliteThread {
     const worker = new Worker(new URL(`./sqlite-worker.${extension}`, import.meta.url), {
       name: `ledger ${this.#settings.readOnly ? "reader" : "writer"}`,
       workerData: this.#settings,
+      // What a statement leaves behind is small and soon gone; left to itself, V8 would let it grow to 64 MB a thread.
+      resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
     worker.on("message", (answer: WorkerAnswer) => this.#asked.get(answer.id)?.(answer));
     worker.on("error", (error: Error) => {

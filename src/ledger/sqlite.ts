@@ -1,10 +1,10 @@
 import { chmod, mkdir, open, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { Kysely, sql, type Transaction } from "kysely";
-import type { LedgerDatabase } from "./database.ts";
+import type { LedgerDatabase, Work } from "./database.ts";
 import { SqliteError, SqliteWorkerDialect } from "./sqlite-dialect.ts";
 import { createTables, type LedgerReader, type LedgerTables } from "./tables.ts";
-import { readTree, requireContinues, type TreeEnd } from "./tree-store.ts";
+import { readEnd, readTree, requireContinues, type TreeEnd } from "./tree-store.ts";
 import { verifyLog } from "./verify.ts";
 
 /**
@@ -49,12 +49,13 @@ class SqliteDatabase implements LedgerDatabase {
     return this.#open.reader;
   }
 
-  async write<T>(end: TreeEnd | undefined, work: (tx: Transaction<LedgerTables>) => Promise<T>): Promise<T> {
+  async write<T>(end: TreeEnd | undefined, work: Work<T>): Promise<T> {
     const transact = async (): Promise<T> => {
       const { writer } = this.#open ?? (await this.#adopt(end));
       return await writer.transaction().execute(async (tx) => {
-        await requireContinues(tx, end);
-        return await work(tx);
+        const current = end && (await readEnd(tx));
+        await requireContinues(tx, end, current);
+        return await work(tx, current);
       });
     };
     try {
@@ -90,7 +91,8 @@ class SqliteDatabase implements LedgerDatabase {
       await requireContinues(probe, end);
       await verifyLog(probe);
       const tree = await readTree(probe, end?.seq ?? 0);
-      if (end && !tree.root().equals(end.root)) throw new SqliteError("the file at the ledger's path is another log");
+      if (end && !tree.root().equals(end.tree.root()))
+        throw new SqliteError("the file at the ledger's path is another log");
     } finally {
       await probe.destroy();
     }

@@ -8,9 +8,9 @@ export interface LogEnd {
   readonly leafHash: string;
 }
 
-/** A log's end with its Merkle tree hash, which stands for all rows up to there. */
+/** A log's end with the tree over all rows up to there, of which nobody adds to this one. */
 export interface TreeEnd extends LogEnd {
-  readonly root: Buffer;
+  readonly tree: MerkleTree;
 }
 
 /** Where the log ends now; undefined while it is empty. */
@@ -69,12 +69,20 @@ export async function requireSameTree(db: LedgerReader, end: TreeEnd | undefined
   if (end === undefined) return;
   await requireContinues(db, end);
   const tree = await readTree(db, end.seq);
-  if (!tree.root().equals(end.root)) throw new Error("what lies at the ledger's place now is another log");
+  if (!tree.root().equals(end.tree.root())) throw new Error("what lies at the ledger's place now is another log");
 }
 
-/** Rejects unless `end` is still in this log as it was: the log was not swapped, cut or restored to an older state. */
-export async function requireContinues(db: LedgerReader, end: LogEnd | undefined): Promise<void> {
-  if (end === undefined) return;
+/** Whether both are one row of one log. */
+export function isSameEnd(a: LogEnd | undefined, b: LogEnd | undefined): boolean {
+  return a?.seq === b?.seq && a?.leafHash === b?.leafHash;
+}
+
+/**
+ * Rejects unless `end` is still in this log as it was: the log was not swapped, cut or restored to an older state.
+ * `current`: where the log ends now, if that has been read.
+ */
+export async function requireContinues(db: LedgerReader, end: LogEnd | undefined, current?: LogEnd): Promise<void> {
+  if (end === undefined || isSameEnd(end, current)) return;
   const hash = await readLeaf(db, end.seq);
   if (hash !== end.leafHash) {
     throw new Error(

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { Refusal } from "../flow/errors.ts";
 import type { WriteRequest, WriteResult } from "./batch.ts";
 
@@ -61,9 +62,9 @@ export class WriteQueue {
   }
 
   async #run(): Promise<void> {
-    // One turn later, so that callers of the same moment are in the first batch already.
-    await Promise.resolve();
     for (;;) {
+      // One turn of the event loop later, so that callers of the same moment are in the batch already.
+      await setImmediate();
       const batch = this.#waiting.splice(0, BATCH_SIZE).filter(({ settled }) => !settled);
       if (batch.length > 0) await this.#runBatch(batch);
       if (this.#waiting.length === 0) break;

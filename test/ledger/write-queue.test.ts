@@ -27,7 +27,7 @@ describe("the ledger's queue", () => {
   it("refuses at the deadline while the database stalls, and leaves out who has gone", async () => {
     const { queue, batches, answer } = stalledQueue(20);
     const first = queue.submit(request("first"));
-    await Promise.resolve();
+    while (batches.length < 1) await new Promise((resolve) => setImmediate(resolve));
     const gone = queue.submit(request("gone"));
     const refused = { code: "ledger_unavailable", message: "the ledger did not answer within 20 ms" };
     await expect(first).rejects.toMatchObject(refused);
