@@ -40,8 +40,7 @@ export interface StsClientOptions {
 export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; close: () => void } {
   const client = isolatedClient(options);
   const { log, limits = {}, backoff = BACKOFF, now = Date.now } = options;
-  const assumeRole: AssumeRole = async (request) => {
-    const deadline = AbortSignal.timeout(limits.call ?? CALL_LIMIT);
+  const callWithin = async (request: Parameters<AssumeRole>[0], deadline: AbortSignal): Promise<StsSession> => {
     const command = new AssumeRoleWithWebIdentityCommand({
       RoleArn: request.roleArn,
       RoleSessionName: request.sessionName,
@@ -59,6 +58,18 @@ export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; 
         const pause = Math.random() * backoff * 2 ** (attempt - 1);
         await delay(pause, undefined, { signal: deadline }).catch(() => Promise.reject(refusal));
       }
+    }
+  };
+  const assumeRole: AssumeRole = async (request) => {
+    // Not AbortSignal.timeout: it stays in memory until its time is over, however soon the answer came.
+    const deadline = new AbortController();
+    const timer = setTimeout(() => {
+      deadline.abort();
+    }, limits.call ?? CALL_LIMIT);
+    try {
+      return await callWithin(request, deadline.signal);
+    } finally {
+      clearTimeout(timer);
     }
   };
   return {
