@@ -2,6 +2,7 @@ import { Agent, request } from "node:http";
 
 /** What one round of load met. */
 export interface Round {
+  readonly answers: number;
   /** Answers a second. */
   readonly perSecond: number;
   /** Milliseconds from a request to its whole answer. */
@@ -26,7 +27,7 @@ export async function load(options: {
   const end = begun + seconds * 1000;
   const client = async (_: unknown, index: number): Promise<void> => {
     const url = `${urls[index % urls.length]}/api/v1/credentials`;
-    for (let now = performance.now(); now < end; ) {
+    for (let now = performance.now(); now < end;) {
       await post(url, tokens[next()] ?? "", agent);
       const done = performance.now();
       times.push(done - now);
@@ -38,7 +39,12 @@ export async function load(options: {
   const elapsed = performance.now() - begun;
   agent.destroy();
   times.sort((a, b) => a - b);
-  return { perSecond: (times.length / elapsed) * 1000, p50: percentile(times, 50), p99: percentile(times, 99) };
+  return {
+    answers: times.length,
+    perSecond: (times.length / elapsed) * 1000,
+    p50: percentile(times, 50),
+    p99: percentile(times, 99),
+  };
 }
 
 let turn = 0;

@@ -1,9 +1,9 @@
 import type * as Tags from "../src/flow/tags.ts";
-import { alternate, figures, type Figures } from "./measure.ts";
+import { alternate, rounded, type Figures } from "./measure.ts";
 
 /**
- * Two tags for a person with 100 groups by 40 rules, with the trace, beside what a company's own script would do: look
- * each group up in a table, and trust the answer.
+ * Evaluations a second: two tags for a person with 100 groups by 40 rules, with the trace, beside what a company's own
+ * script would do: look each group up in a table, and trust the answer.
  */
 export async function mapping(): Promise<Figures> {
   const { compileMapping, mapTags } = (await import(
@@ -25,13 +25,23 @@ export async function mapping(): Promise<Figures> {
   const table = new Map(Object.entries(teams));
 
   const times = await alternate({
-    samples: 200,
-    calls: 200,
+    samples: 500,
+    calls: 500,
     ours: () => mapTags(rules, identity).tags,
     floor: () => ({
       team: identity.claims.groups.map((group) => table.get(group)).find((team) => team !== undefined),
       "cost-centre": identity.claims.costCenter,
     }),
   });
-  return figures("mapping", "ms", "one table look-up a group, unchecked and untraced", times);
+  const perSecond = { ours: 1000 / times.ours, floor: 1000 / times.floor };
+  return {
+    name: "mapping",
+    unit: "evaluations/s",
+    ours: rounded(perSecond.ours),
+    floor: rounded(perSecond.floor),
+    ratio: rounded(perSecond.ours / perSecond.floor),
+    comparedWith: "one table look-up a group, unchecked and untraced",
+    microseconds: rounded(times.ours * 1000),
+    floorMicroseconds: rounded(times.floor * 1000),
+  };
 }

@@ -35,7 +35,8 @@ export interface TestPostgres {
   remove(): Promise<void>;
 }
 
-export async function startPostgres(options: { tls?: boolean } = {}): Promise<TestPostgres> {
+/** `fsync`: waits for the disk, for a benchmark. */
+export async function startPostgres(options: { tls?: boolean; fsync?: boolean } = {}): Promise<TestPostgres> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "rolecall-postgres-"));
   const certificate = join(folder, "server.crt");
@@ -49,7 +50,7 @@ export async function startPostgres(options: { tls?: boolean } = {}): Promise<Te
     port,
     certificate,
     async start() {
-      server = await spawnServer(folder, port, options.tls === true);
+      server = await spawnServer(folder, port, options);
     },
     async stop(how) {
       if (server === undefined) return;
@@ -135,9 +136,13 @@ function makeCertificate(folder: string): void {
   execFileSync("openssl", ["req", ...kind, ...names, ...files], { stdio: "ignore" });
 }
 
-async function spawnServer(folder: string, port: number, tls: boolean): Promise<ChildProcess> {
+async function spawnServer(
+  folder: string,
+  port: number,
+  { tls = false, fsync = false }: { tls?: boolean; fsync?: boolean },
+): Promise<ChildProcess> {
   // What is killed here are processes, not the machine: the disk need not be waited for.
-  const settings = { listen_addresses: "127.0.0.1", unix_socket_directories: folder, fsync: "off" };
+  const settings = { listen_addresses: "127.0.0.1", unix_socket_directories: folder, fsync: fsync ? "on" : "off" };
   const secure = { ssl: "on", ssl_cert_file: join(folder, "server.crt"), ssl_key_file: join(folder, "server.key") };
   const flags = Object.entries({ ...settings, ...(tls && secure) }).flatMap(([key, value]) => [
     "-c",
