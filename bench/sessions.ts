@@ -80,7 +80,7 @@ async function keepBrowserSession({ store }: Workforce, i: number): Promise<void
   await new Promise<void>((resolve, reject) => {
     sessions.set(`browser-${i}`, { cookie, identity: person(i) } as never, (error) => {
       if (error === null || error === undefined) resolve();
-      else reject(error);
+      else reject(error instanceof Error ? error : new Error("the session was not kept"));
     });
   });
 }

@@ -125,8 +125,8 @@ export async function findAccess(
   const found = await grants.findWithSubject(grantId, recordName("access-token", accessToken));
   if (found === undefined) return undefined;
   const { exp, scope } = JSON.parse(found.record) as AdapterPayload;
-  // Asked so that a token without an end is over as well.
-  if (exp === undefined || !(exp > Date.now() / 1000)) return undefined;
+  // In whole seconds, as `exp` was made; a token without one is over as well.
+  if (exp === undefined || exp <= Math.floor(Date.now() / 1000)) return undefined;
   return { grant: found.grant, scopes: new Set(scope?.split(" ")) };
 }
 

@@ -154,6 +154,16 @@ export function ledgerConformance(name: string, makeBench: () => Bench | Promise
         expect((await entries()).map(({ type }) => type)).toEqual(["identity.bound"]);
       });
 
+      it("tells the names of 500 people who ask at one moment apart, also where two directories have one subject", async () => {
+        const people = Array.from({ length: 500 }, (_, i) => {
+          const person = { directory: i % 2 ? "okta" : "entra", subject: `00u${i >> 1}`, email: `${i}@acme.example` };
+          return { person, name: `person.${i}@acme.example` };
+        });
+        await Promise.all(people.map(({ person, name }) => ledger.bind(person, name, boundEvent(person, name))));
+        const found = await Promise.all(people.map(({ person }) => ledger.sessionNameOf(person)));
+        expect(found).toEqual(people.map(({ name }) => name));
+      });
+
       it("refuses another person's name, and records nothing for it", async () => {
         await ledger.bind(JANE, "jane@acme.example", boundEvent(JANE, "jane@acme.example"));
         await expect(

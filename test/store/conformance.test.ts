@@ -81,6 +81,14 @@ describe.concurrent.each(stores)("%s", (_name, make) => {
     expect(await here.get(key)).toBeUndefined();
   });
 
+  it("gives back several values in the order of their keys", async () => {
+    const [here, there] = make();
+    const tag = `{${randomUUID()}}`;
+    await here.set(`${tag}:a`, "first", 60);
+    await here.set(`${tag}:b`, "second", 60);
+    expect(await there.getAll([`${tag}:b`, `${tag}:absent`, `${tag}:a`])).toEqual(["second", undefined, "first"]);
+  });
+
   it("forgets a value when its time is over", async () => {
     const [here] = make();
     const [brief, long] = [randomUUID(), randomUUID()];

@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createCipheriv, hkdfSync, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { memoryStore } from "../../src/store/memory.ts";
 import { sealed } from "../../src/store/sealed.ts";
@@ -41,8 +41,10 @@ describe("a sealed store", () => {
     await inner.set("session:victim", value, 60);
 
     expect(await store.get("session:victim")).toBeUndefined();
+    const both = ["session:attacker", "session:victim"];
+    expect(await store.getAll(both)).toEqual(["the attacker's session", undefined]);
     expect(await store.take("session:victim")).toBeUndefined();
-    expect(log.lines.map((line) => line.message)).toEqual(Array(2).fill("a stored value is not ours"));
+    expect(log.lines.map((line) => line.message)).toEqual(Array(3).fill("a stored value is not ours"));
     expect(JSON.stringify(log.lines)).not.toContain("session of");
   });
 
@@ -57,6 +59,17 @@ describe("a sealed store", () => {
       expect(value).toMatch(/^v1\.[\w-]+$/);
       expect(Buffer.from(value?.slice(3) ?? "", "base64url").toString()).not.toContain("refresh");
     }
+  });
+
+  it("derives each place's key by HKDF, so that what is stored stays readable", async () => {
+    const inner = memoryStore();
+    const key = randomBytes(32);
+    const placeKey = new Uint8Array(hkdfSync("sha256", key, "", "rolecall store v1.a", 32));
+    const nonce = randomBytes(12);
+    const cipher = createCipheriv("aes-256-gcm", placeKey, nonce).setAAD(Buffer.from("a"));
+    const parts = [nonce, cipher.update("value", "utf8"), cipher.final(), cipher.getAuthTag()];
+    await inner.set("a", `v1.${Buffer.concat(parts).toString("base64url")}`, 60);
+    expect(await sealed(inner, key, recordingLog()).get("a")).toBe("value");
   });
 
   it("is not opened by another key", async () => {
