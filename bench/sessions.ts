@@ -73,7 +73,7 @@ async function keepBrowserSession({ store }: Workforce, i: number): Promise<void
   const sessions = new SessionStore(store, {
     baseUrl: "http://127.0.0.1:4400",
     signInMaxAgeSeconds: LIFE,
-    cookieKeys: ["bench"],
+    cookieKeys: () => ["bench"],
     now: Date.now,
   });
   const cookie = { originalMaxAge: null, httpOnly: true, path: "/", sameSite: "lax", secure: false };

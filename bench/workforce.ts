@@ -5,7 +5,10 @@ import { Provider } from "oidc-provider";
 import { completeSignIn } from "../src/flow/sign-in.ts";
 import type { Identity } from "../src/flow/identity.ts";
 import type { KeyValueStore, Log } from "../src/flow/ports.ts";
+import { checkpointKeyOf } from "../src/keys/checkpoint-key.ts";
 import { openKeys } from "../src/keys/key-file.ts";
+import { importKeys } from "../src/keys/key-format.ts";
+import type { KeyFile } from "../src/keys/stored-keys.ts";
 import { openLedger } from "../src/ledger/ledger.ts";
 import type { LedgerPlace } from "../src/ledger/place.ts";
 import { adapterFactory } from "../src/oauth/adapter.ts";
@@ -30,9 +33,9 @@ export interface Workforce {
 
 /** With the keys in `folder`, which are made if they aren't there. */
 export async function openWorkforce(folder: string, redisUrl: string): Promise<Workforce> {
-  const keys = await openKeys(folder, { signingAlgorithm: "ES256", origin: "127.0.0.1:4400/ledger" });
+  const keys = await importKeys(await openKeyFile(folder), Date.now());
   const redis = redisStore(redisUrl, silent);
-  const store = sealed(redis, keys.sealingKey, silent);
+  const store = sealed(redis, () => keys.sealingKeys, silent);
   const grants = new Grants(store, { longestLifeSeconds: LIFE, onReused: () => Promise.resolve(), log: silent });
   const provider = new Provider("http://127.0.0.1:4400/oauth", {
     ...policy({ grants, signingAlgorithm: "ES256", signInMaxAgeSeconds: LIFE, admit: () => Promise.resolve() }),
@@ -47,6 +50,10 @@ export async function openWorkforce(folder: string, redisUrl: string): Promise<W
   };
 }
 
+function openKeyFile(folder: string): Promise<KeyFile> {
+  return openKeys(folder, { signingAlgorithm: "ES256", origin: "127.0.0.1:4400/ledger", now: Date.now });
+}
+
 /**
  * Signs `people` in without a browser: their session names are in the ledger, their grants with an access and a refresh
  * token each in Redis, and beside them what the bare handler keeps of a person. Returns the access tokens.
@@ -59,9 +66,9 @@ export async function signInEverybody(options: {
 }): Promise<string[]> {
   const { folder, people, redisUrl, ledgerUrl } = options;
   const workforce = await openWorkforce(folder, redisUrl);
-  const keys = await openKeys(folder, { signingAlgorithm: "ES256", origin: "127.0.0.1:4400/ledger" });
+  const checkpointKey = checkpointKeyOf(await openKeyFile(folder), { checkpointKey: undefined });
   const place: LedgerPlace = ledgerUrl === undefined ? { file: join(folder, "ledger.db") } : { url: ledgerUrl };
-  const ledger = await openLedger({ ...place, checkpointKey: keys.checkpoint, log: silent, deadlineMs: 60_000 });
+  const ledger = await openLedger({ ...place, checkpointKey, log: silent, deadlineMs: 60_000 });
   const bare = new Redis(redisUrl);
   try {
     return await inBatches(people, async (i) => {
