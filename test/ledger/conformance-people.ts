@@ -56,9 +56,11 @@ export function peopleConformance(name: string, makeBench: () => Bench | Promise
         expect(await each.sessionNameOf(NEW_JANE)).toBe(NAME);
         expect(await each.bind(NEW_JANE, NAME, boundEvent(NEW_JANE, NAME))).toBe(NAME);
         const refusals = [each.sessionNameOf(JANE), each.bind(JANE, NAME, boundEvent(JANE, NAME))];
-        for (const refusal of [...refusals, request(each, before, NAME)]) {
-          await expect(refusal).rejects.toMatchObject({ code: "name_moved" });
-        }
+        await Promise.all(
+          [...refusals, request(each, before, NAME)].map((refusal) =>
+            expect(refusal).rejects.toMatchObject({ code: "name_moved" }),
+          ),
+        );
       }
       expect((await bench.entries()).findLast(({ type }) => type === "identity.rebound")).toMatchObject({
         ...NEW_JANE,
