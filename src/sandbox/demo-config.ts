@@ -15,7 +15,10 @@ export async function writeDemoConfig(options: {
   readonly baseUrl: string;
   readonly port: number;
   readonly stsEndpoint: string;
-  readonly providers: readonly StandInProvider[];
+  readonly providers: readonly Pick<
+    StandInProvider,
+    "id" | "kind" | "label" | "issuer" | "clientId" | "clientAuth" | "clientSecret" | "emailDomain"
+  >[];
   /** Left out: the in-memory store. */
   readonly redisUrl?: string | undefined;
 }): Promise<string> {
