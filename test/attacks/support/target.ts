@@ -9,14 +9,15 @@ import type { Config } from "../../../src/config/config.ts";
 import { loadConfig } from "../../../src/config/load.ts";
 import type { ReasonCode } from "../../../src/flow/errors.ts";
 import type { Log } from "../../../src/flow/ports.ts";
+import { readEntries } from "../../../src/ledger/log-reader.ts";
 import type { LedgerEntry } from "../../../src/ledger/row.ts";
+import { readSqlite } from "../../../src/ledger/sqlite.ts";
 import { template } from "../../../src/operator/template.ts";
 import { writeDemoConfig } from "../../../src/sandbox/demo-config.ts";
 import type { StandInId } from "../../../src/sandbox/idp.ts";
 import { ledgerFileIn } from "../../../src/sandbox/sandbox.ts";
 import { startSts, type SandboxSts } from "../../../src/sandbox/sts.ts";
 import { startHostileIdp, type HostileIdp } from "../../support/hostile-idp.ts";
-import { entriesOf } from "../../support/ledger.ts";
 import { recordingLog, type LogLine } from "../../support/log.ts";
 import { TENANT } from "../../support/provider-config.ts";
 import { startRedis, type TestRedis } from "../../support/redis.ts";
@@ -76,7 +77,9 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
   const config = loadConfig(configFile, {});
   const aws = await startSts({ trust: template("aws/role", config), port: awsPort });
   const broker = await start(config, log, configFile);
-  const rows = (): Promise<LedgerEntry[]> => entriesOf(ledgerFileIn(folder));
+  // One for all: opening it takes longer than a whole sign-in.
+  const reader = readSqlite(ledgerFileIn(folder));
+  const rows = (): Promise<LedgerEntry[]> => Array.fromAsync(readEntries(reader));
   return {
     url,
     folder,
@@ -97,6 +100,7 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
       return Number(new RegExp(`^rolecall_refusals_total\\{reason="${reason}"\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
     },
     async close() {
+      await reader.destroy();
       await broker.close();
       await Promise.all([aws.close(), ...Object.values(idps).map((idp) => idp.close())]);
       await redis.stop();
