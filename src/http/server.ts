@@ -7,6 +7,7 @@ import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
 import type { RateLimits } from "../flow/rate-limit.ts";
 import { apiRouter } from "./api.ts";
 import { answerApproval, askApproval } from "./approval.ts";
+import { requireModestRequest } from "./authorization-request.ts";
 import type { AuthorizationServer } from "./authorization-server.ts";
 import { securityHeaders } from "./guard.ts";
 import { healthz, readyz } from "./health.ts";
@@ -72,7 +73,7 @@ export function createServer(parts: HttpParts): express.Express {
   app.use("/assets", express.static(new URL("assets", TEMPLATES).pathname, ASSET_OPTIONS));
 
   // The command line.
-  app.all("/oauth/auth", limitBeginning(limits, "authorization"));
+  app.all("/oauth/auth", requireModestRequest, limitBeginning(limits, "authorization"));
   app.all(["/oauth/token", "/oauth/token/revocation"], limitAddress(limits, "token"), showOAuthError(parts.log));
   app.use("/oauth", (req, res) => {
     authorizationServer.handle(req, res);
