@@ -20,10 +20,10 @@ const demandSchema = z.strictObject({ durationSeconds: z.int().optional() });
 
 /** Words by which a caller could try to choose what is attributed, joined: STS's own spelling is RoleSessionName. */
 const ATTRIBUTED =
-  /^(?:role|rolearn|(?:role)?sessionname|sourceidentity|(?:session|principal)?tags?|(?:transitive)?tagkeys)$/;
+  /^(?:(?:iam|assumed?)?role(?:arn|name)?|(?:role)?sessionname|sourceidentity|(?:session|principal)?tags?|tagging|(?:transitive)?tagkeys)$/;
 
-/** Neither a vendor's prefix nor a word for "tag" makes another name of what comes after it. */
-const PREFIX = /^(?:x-)?(?:(?:rolecall|amzn?|aws)-)?(?:(?:(?:session|principal|request)-?)?tags?-)?/;
+/** Neither a vendor's prefix, nor a service's, nor a word for "tag" makes another name of what comes after it. */
+const PREFIX = /^(?:x-)?(?:(?:rolecall|amzn?|aws)-)?(?:sts-)?(?:(?:(?:session|principal|request)-?)?tags?-)?/;
 
 /** Headers that clients and proxies send by themselves (RFC 9110, RFC 9218): a tag of such a name must lock nobody out. */
 const EVERYDAY_HEADER =
