@@ -38,12 +38,16 @@ export interface SignedIn {
   readonly answer: Response;
 }
 
-/** One sign-in in a browser of its own, where the provider says `claims`. */
-export async function signIn(target: Target, id: StandInId, claims: Claims, next = "/"): Promise<SignedIn> {
-  const jar = new CookieJar(target.url);
+/** One sign-in, in a browser of its own unless one is given, where the provider says `claims`. */
+export async function signIn(
+  target: Target,
+  id: StandInId,
+  claims: Claims,
+  { jar = new CookieJar(target.url), next = "/" } = {},
+): Promise<SignedIn> {
   providerSays(target, id, claims);
-  const answer = await jar.get((await answerOf(target, jar, id, next)).href);
-  return { jar, answer };
+  const { pathname, search } = await answerOf(target, jar, id, next);
+  return { jar, answer: await jar.get(pathname + search) };
 }
 
 export interface Code {
