@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -28,48 +28,6 @@ beforeAll(async () => {
 afterAll(() => brokers.close());
 
 describe("where the answer goes (RFC 8252, 7.3 and 8.3)", () => {
-  it.each([
-    "https://evil.example/callback",
-    "http://127.0.0.1.evil.example/callback",
-    "http://127.0.0.1.evil.example:53682/callback",
-    "http://127.0.0.1@evil.example/callback",
-    "http://127.0.0.1:80@evil.example/callback",
-    "http://evil.example@127.0.0.1/callback",
-    "http://evil.example#@127.0.0.1/callback",
-    "http://evil.example\\@127.0.0.1/callback",
-    "http://127.0.0.1:53682/callback/../evil",
-    "http://127.0.0.1:53682/callback?next=https://evil.example",
-    "http://127.0.0.1:53682/callback#fragment",
-    "http://127.0.0.1:53682/other",
-    "http://127.0.0.1:53682",
-    "https://127.0.0.1:53682/callback",
-    "http://localhost:53682/callback",
-    "http://0.0.0.0:53682/callback",
-    "http://127.0.0.2:53682/callback",
-    "http://2130706433:53682/callback",
-    "http://[::]:53682/callback",
-    "http://[::ffff:127.0.0.1]:53682/callback",
-    "rolecall://callback",
-    "javascript:alert(1)",
-    "//127.0.0.1/callback",
-    "",
-  ])("refuses %j, and sends the browser nowhere", async (redirectUri) => {
-    const browser = new PathCookies(of.url);
-    const answer = await open(of, browser, loginRequest({ redirect_uri: redirectUri }));
-    expect(answer.status).toBe(400);
-    expect(answer.headers.get("location")).toBeNull();
-    expect(browser.names()).toEqual([]);
-  });
-
-  it("refuses a request without any, and one that names two", async () => {
-    const browser = new PathCookies(of.url);
-    expect((await open(of, browser, loginRequest({ redirect_uri: undefined }))).status).toBe(400);
-    const { parameters } = loginRequest();
-    const twice = `${new URLSearchParams(parameters).toString()}&redirect_uri=https://evil.example/`;
-    const answer = await browser.get(`${of.issuer}/auth?${twice}`);
-    expect([answer.status, answer.headers.get("location")]).toEqual([400, null]);
-  });
-
   it("redeems no code for another address than the one it was sent to", async () => {
     const { redeem } = await newCode(of);
     expect((await redeem({ redirect_uri: "http://127.0.0.1:1/callback" })).body["error"]).toBe("invalid_grant");
@@ -85,29 +43,6 @@ describe("where the answer goes (RFC 8252, 7.3 and 8.3)", () => {
     expect(answer.statusCode).toBe(303);
     expect(answer.headers.location).toMatch(/^\/oauth\/approve\//);
     expect(JSON.stringify(answer.headers)).not.toContain("evil");
-  });
-});
-
-describe("PKCE (RFC 9700, 2.1.1)", () => {
-  const s256 = createHash("sha256").update("v".repeat(43)).digest("base64url");
-  it.each<[name: string, over: Record<string, string | undefined>]>([
-    ["no challenge", { code_challenge: undefined, code_challenge_method: undefined }],
-    ["a method without a challenge", { code_challenge: undefined }],
-    ["plain", { code_challenge: "v".repeat(43), code_challenge_method: "plain" }],
-    ["a challenge without a method, which means plain", { code_challenge_method: undefined }],
-    ["an unknown method", { code_challenge: s256, code_challenge_method: "s256" }],
-  ])("refuses a request with %s", async (_name, over) => {
-    const back = target(await open(of, new PathCookies(of.url), loginRequest(over)));
-    expect([back.searchParams.get("error"), back.searchParams.get("code")]).toEqual(["invalid_request", null]);
-  });
-
-  it.each<[name: string, verifier: string | undefined]>([
-    ["another verifier", randomBytes(32).toString("base64url")],
-    ["no verifier", undefined],
-    ["an empty verifier", ""],
-  ])("refuses a code that comes with %s", async (_name, verifier) => {
-    const { redeem } = await newCode(of);
-    expect(await redeem({ code_verifier: verifier })).toMatchObject({ status: 400, body: { error: "invalid_grant" } });
   });
 });
 

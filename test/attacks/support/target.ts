@@ -32,6 +32,8 @@ export interface Target {
   readonly aws: SandboxSts;
   readonly idps: Readonly<Record<StandInId, HostileIdp>>;
   readonly logged: readonly LogLine[];
+  /** Another broker on the same folder and the same Redis, for as long as the target; where it listens. */
+  second(): Promise<{ readonly url: string }>;
   rows(): Promise<LedgerEntry[]>;
   /** What `work` gives, and the rows that the ledger has more than before. */
   recorded<T>(work: () => Promise<T>): Promise<{ answer: T; rows: LedgerEntry[] }>;
@@ -42,7 +44,7 @@ export interface Target {
 
 export interface TargetOptions {
   /** Fields of rolecall.yaml in place of the demo's. */
-  readonly config?: (url: string) => object;
+  readonly config?: (demo: { readonly tags: object }) => object;
   /** Starts the broker; left out: in this process. */
   readonly start?: (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
 }
@@ -71,12 +73,12 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
     redisUrl: redis.url,
   });
   if (changes) {
-    const written = parse(await readFile(configFile, "utf8")) as object;
-    await writeFile(configFile, stringify({ ...written, ...changes(url) }));
+    const demo = parse(await readFile(configFile, "utf8")) as { tags: object };
+    await writeFile(configFile, stringify({ ...demo, ...changes(demo) }));
   }
   const config = loadConfig(configFile, {});
   const aws = await startSts({ trust: template("aws/role", config), port: awsPort });
-  const broker = await start(config, log, configFile);
+  const brokers: { close(): Promise<void> }[] = [await start(config, log, configFile)];
   // One for all: opening it takes longer than a whole sign-in.
   const reader = readSqlite(ledgerFileIn(folder));
   const rows = (): Promise<LedgerEntry[]> => Array.fromAsync(readEntries(reader));
@@ -89,6 +91,11 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
     aws,
     idps,
     logged: log.lines,
+    async second() {
+      const other = await startBroker({ ...config, listen: { host: "127.0.0.1", port: 0 } }, log);
+      brokers.push(other);
+      return { url: `http://127.0.0.1:${other.port}` };
+    },
     rows,
     async recorded(work) {
       const before = (await rows()).length;
@@ -101,7 +108,7 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
     },
     async close() {
       await reader.destroy();
-      await broker.close();
+      for (const broker of brokers) await broker.close();
       await Promise.all([aws.close(), ...Object.values(idps).map((idp) => idp.close())]);
       await redis.stop();
       await rm(folder, { recursive: true, force: true });
