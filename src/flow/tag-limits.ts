@@ -36,12 +36,14 @@ export function valueProblem(value: string): string | undefined {
 
 /**
  * What is wrong with a value that no allowed list names, on top of {@link valueProblem}: AWS would take it, but it
- * reads like another one (full-width letters, odd or invisible spaces) or is a formula to the spreadsheet that shows
- * the bill. Undefined: nothing.
+ * reads like another one (full-width letters, odd or invisible spaces, letters of two scripts in one word) or is a
+ * formula to the spreadsheet that shows the bill. Undefined: nothing.
  */
 export function unlistedProblem(value: string): string | undefined {
   if (value !== value.normalize("NFKC") || /(?! )\p{Z}|\p{Default_Ignorable_Code_Point}/u.test(value))
     return "has a character that only looks like a plain one, and no allowed list names it";
+  if (/(?=\p{L}*\p{Script=Latin})\p{L}*[\p{Script=Cyrillic}\p{Script=Greek}]/u.test(value))
+    return "mixes letters that look alike in one word, and no allowed list names it";
   if (/^[=+\-@]/.test(value)) return "begins with one of = + - @, and no allowed list names it";
   return undefined;
 }
