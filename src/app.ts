@@ -20,6 +20,7 @@ import { loginStates } from "./idp/login-state.ts";
 import { oidcClient, type OidcClient } from "./idp/oidc.ts";
 import { ProviderGrants } from "./idp/provider-grants.ts";
 import { claimsRefresher, type Connection } from "./idp/refresh.ts";
+import { SamlSessions } from "./idp/saml/saml-sessions.ts";
 import { OidcStrategy } from "./idp/strategy.ts";
 import { checkpointKeyOf } from "./keys/checkpoint-key.ts";
 import { openKeys, readKeys } from "./keys/key-file.ts";
@@ -45,6 +46,7 @@ import type { TokenRequest } from "./oauth/grants.ts";
 import { KeysInForce } from "./keys-in-force.ts";
 import { configChanged, ConfigInForce, type ReloadOutcome } from "./config-in-force.ts";
 import { Opened } from "./opened.ts";
+import { samlProviders } from "./saml-providers.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
 import { sealed } from "./store/sealed.ts";
@@ -133,11 +135,14 @@ async function joinParts(
     metrics.rateLimited(limit);
   });
 
-  const connections = providerConnections(config, () => inForce.mapping, steps, now);
+  const connections = oidcConnections(config, () => inForce.mapping, steps, now);
   const grants = new ProviderGrants(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
   const onRevoked = (identity: Identity): Promise<void> => recordRevocation(ledger, identity);
   const refreshClaims = observedRefresh(claimsRefresher({ connections, grants, onRevoked, now }), steps);
   const states = loginStates(store, now);
+  const paths = (id: string): Iterable<string> => claimsRead(inForce.mapping, id);
+  const samlSessions = new SamlSessions(store, { signInMaxAgeSeconds: config.signInMaxAgeSeconds, now });
+  const saml = await samlProviders(config, { loginStates: states, sessions: samlSessions, paths, now });
 
   const federation = new Federation(keys, { ...aws, issuer: fixed.issuer, now });
   opened.add(() => federation.close());
@@ -175,7 +180,12 @@ async function joinParts(
     config,
     store,
     ledger: { ...ledger, state: () => record.state() },
-    strategies: connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
+    strategies: [
+      ...connections.map((it) => new OidcStrategy({ ...it, loginStates: states, grants, now })),
+      ...saml.map(({ strategy }) => strategy),
+    ],
+    saml: new Map(saml.map(({ id, ports }) => [id, ports])),
+    hasEnded: (identity) => samlSessions.hasEnded(identity),
     authorizationServer,
     decide: (identity, grantId) => decide(ports, settings(), identity, grantId),
     issue: observedIssue((request) => issueCredentials(ports, settings(), request), steps),
@@ -218,14 +228,15 @@ function fixedSettings({ aws, providers, baseUrl, signInMaxAgeSeconds }: Config)
   };
 }
 
-/** Each provider with a client of it, for sign-ins and for asking it again. */
-function providerConnections(
+/** Each OIDC provider with a client of it, for sign-ins and for asking it again. */
+function oidcConnections(
   config: Config,
   mapping: () => Mapping,
   steps: Steps,
   now: () => number,
 ): (Connection & { client: OidcClient })[] {
-  const { providers, baseUrl, environment } = config;
+  const { baseUrl, environment } = config;
+  const providers = config.providers.filter((provider) => provider.protocol === "oidc");
   return providers.map((provider) => {
     const redirectUri = `${baseUrl}/login/${provider.id}/callback`;
     const client = oidcClient(provider, { redirectUri, allowLoopbackHttp: environment === "development", now });

@@ -57,21 +57,48 @@ export interface Config {
   readonly source: ConfigSource;
 }
 
-export interface ProviderConfig {
+export type ProviderConfig = OidcProvider | SamlProvider;
+
+interface AnyProvider {
   readonly id: string;
   readonly kind: "okta" | "entra" | "auth0" | "generic";
-  readonly protocol: "oidc";
   readonly directory: string;
   readonly label: string;
-  /** Exactly as the provider writes it, a slash at the end included. */
+  /** Exactly as the provider writes it, a slash at the end included; SAML: its entity ID. */
   readonly issuer: string;
+  readonly organization: string | undefined;
+  /** Lower case. */
+  readonly emailDomains: readonly string[];
+  readonly claimsMaxAgeSeconds: number;
+}
+
+export interface OidcProvider extends AnyProvider {
+  readonly protocol: "oidc";
   readonly clientId: string;
   readonly clientAuth:
     | { readonly method: "client_secret_basic" | "client_secret_post"; readonly secret: string }
     | { readonly method: "private_key_jwt"; /** PKCS #8 PEM */ readonly key: string };
   readonly scopes: readonly string[];
-  readonly organization: string | undefined;
-  /** Lower case. */
-  readonly emailDomains: readonly string[];
-  readonly claimsMaxAgeSeconds: number;
+}
+
+export interface SamlProvider extends AnyProvider {
+  readonly protocol: "saml";
+  /** The broker's entity ID at this provider. */
+  readonly spEntityId: string;
+  /** Undefined: the metadata says it. */
+  readonly entryPoint: string | undefined;
+  /** PEM, one certificate each; the only ones that count, where there are some. */
+  readonly certificates: readonly string[];
+  readonly metadata:
+    | { readonly text: string }
+    | {
+        readonly url: string;
+        /** PEM; empty: `certificates` are what makes it trusted. */ readonly signedBy: readonly string[];
+      }
+    | undefined;
+  readonly requestBinding: "HTTP-Redirect" | "HTTP-POST";
+  readonly wantResponseSigned: boolean;
+  readonly forceAuthn: boolean;
+  /** Undefined: the persistent NameID, or what the kind has. */
+  readonly subjectClaim: string | undefined;
 }

@@ -2,33 +2,20 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { compileMapping, type TagRules } from "../flow/tags.ts";
-import type { Config, ProviderConfig } from "./config.ts";
+import type { Config } from "./config.ts";
 import { ConfigError, type ConfigFault } from "./config-error.ts";
+import { connectProvider } from "./connect.ts";
 import { readDocument } from "./document.ts";
 import { ledgerUrlFault } from "./ledger-url.ts";
-import {
-  checkPrivateKey,
-  errorCode,
-  readAllowed,
-  readSecret,
-  type SecretReference,
-  type Surroundings,
-} from "./references.ts";
+import { errorCode, readAllowed, readSecret, type SecretReference, type Surroundings } from "./references.ts";
 import { redisUrlFault } from "./redis-url.ts";
-import { checkRules, listenAddress, seconds } from "./rules.ts";
+import { seconds } from "./checks.ts";
+import { checkRules, listenAddress } from "./rules.ts";
 import type { ConfigFile } from "./schema.ts";
 import { readShape, type Readable } from "./shape.ts";
 
-type Provider = ConfigFile["providers"][number];
 type AddFault = (path: string, message: string) => void;
 type ReadSecret = (reference: SecretReference, path: string) => string;
-
-const DEFAULT_SCOPES = ["openid", "email", "profile"];
-
-/** What is asked for: these kinds give a refresh token for the scope of OpenID Connect Core 11, without more ado. */
-function defaultScopes(kind: Provider["kind"]): string[] {
-  return kind === "generic" ? DEFAULT_SCOPES : [...DEFAULT_SCOPES, "offline_access"];
-}
 
 /**
  * The configuration in `file`, checked whole: YAML, shape, the rules across fields, `allowed` files, secrets, and the
@@ -82,7 +69,10 @@ function load(file: string, secretsFrom: ((folder: string, add: AddFault) => Rea
   faults.push(...checkRules(readable));
 
   const readSecretAt = secretsFrom?.(folder, add);
-  const providers = readable.providers.map((provider, i) => provider && connect(provider, i, readSecretAt, add));
+  const providers = readable.providers.map((provider, i) => {
+    const path = `providers[${i}]`;
+    return provider && connectProvider(provider, { path, folder, baseUrl: readable.baseUrl ?? "", readSecretAt, add });
+  });
   const redisUrl = readable.redis && readSecretAt?.(readable.redis.url, "redis.url");
   if (redisUrl) checkRedisUrl(redisUrl, readable.environment, add);
   const ledgerUrl = readable.ledger && readSecretAt?.(readable.ledger.url, "ledger.url");
@@ -141,40 +131,6 @@ function awsOf(aws: ConfigFile["aws"]): Config["aws"] {
     stsEndpoint: stsEndpoint ?? undefined,
     kmsEndpoint: kmsEndpoint ?? undefined,
   };
-}
-
-function connect(provider: Provider, i: number, readSecretAt: ReadSecret | undefined, add: AddFault): ProviderConfig {
-  const { id, kind, protocol, issuer, clientId, emailDomains } = provider;
-  return {
-    id,
-    kind,
-    protocol,
-    directory: provider.directory ?? id,
-    label: provider.label ?? id,
-    issuer,
-    clientId,
-    clientAuth: clientAuthOf(provider, `providers[${i}]`, readSecretAt, add),
-    scopes: provider.scopes ?? defaultScopes(kind),
-    organization: provider.organization,
-    emailDomains,
-    claimsMaxAgeSeconds: seconds(provider.claimsMaxAge),
-  };
-}
-
-function clientAuthOf(
-  { clientAuth: method, clientSecret, clientKey }: Provider,
-  path: string,
-  readSecretAt: ReadSecret | undefined,
-  add: AddFault,
-): ProviderConfig["clientAuth"] {
-  if (method !== "private_key_jwt")
-    return { method, secret: (clientSecret && readSecretAt?.(clientSecret, `${path}.clientSecret`)) ?? "" };
-  const key = (clientKey && readSecretAt?.(clientKey, `${path}.clientKey`)) ?? "";
-  if (key !== "")
-    checkPrivateKey(key, (message) => {
-      add(`${path}.clientKey`, message);
-    });
-  return { method, key };
 }
 
 function checkRedisUrl(url: string, environment: Readable["environment"], add: AddFault): void {

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { createPrivateKey } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { resolve } from "node:path";
 import { CsvError, parse } from "csv-parse/sync";
 type Fault = (message: string) => void;
@@ -42,6 +42,33 @@ function isClientKey(pem: string): boolean {
   try {
     const { asymmetricKeyType: type, asymmetricKeyDetails: details } = createPrivateKey(pem);
     return (type === "rsa" && (details?.modulusLength ?? 0) >= 2048) || details?.namedCurve === "prime256v1";
+  } catch {
+    return false;
+  }
+}
+
+/** The text of a file that is no secret. Undefined, with a fault, where it can't be read. */
+export function readTextFile(file: string, folder: string, fault: Fault): string | undefined {
+  return readText(resolve(folder, file), fault);
+}
+
+/**
+ * The X.509 certificates in a PEM file, each as PEM of its own. Every one must hold an RSA key of 2048 bits or more, since
+ * no other signature algorithm is taken (docs/configuration.md). Empty, with a fault, where one doesn't.
+ */
+export function readCertificates(file: string, folder: string, fault: Fault): string[] {
+  const text = readTextFile(file, folder, fault);
+  if (text === undefined) return [];
+  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  if (blocks.length > 0 && blocks.every(isStrongCertificate)) return blocks;
+  fault(`${file} must hold X.509 certificates (PEM) over RSA keys of 2048 bits at least, and nothing weaker`);
+  return [];
+}
+
+function isStrongCertificate(pem: string): boolean {
+  try {
+    const { asymmetricKeyType: type, asymmetricKeyDetails: details } = new X509Certificate(pem).publicKey;
+    return type === "rsa" && (details?.modulusLength ?? 0) >= 2048;
   } catch {
     return false;
   }

@@ -1,22 +1,14 @@
 import type { ConfigFault } from "./config-error.ts";
+import { checkAge, checkHost, seconds, type AddFault } from "./checks.ts";
+import { checkProviders } from "./provider-rules.ts";
 import type { ConfigFile } from "./schema.ts";
 import type { Readable } from "./shape.ts";
-
-type Provider = ConfigFile["providers"][number];
-type AddFault = (path: string, message: string) => void;
 
 /** IAM takes an OIDC provider's URL of 255 characters at most (IAM API reference, CreateOpenIDConnectProvider). */
 const MAX_FEDERATION_ISSUER = 255;
 
 const SHORTEST_SESSION = 30 * 60;
 const LONGEST_SESSION = 12 * 60 * 60;
-/** Law 6: the docs promise a bound for somebody who left, so there is one whatever the file says. */
-const LONGEST_AGE = 7 * 24 * 60 * 60;
-
-/** One tenant's v2.0 issuer, by its GUID; common, organizations and consumers would let every tenant in. */
-const ENTRA_ISSUER = /^https:\/\/login\.microsoftonline\.com\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/v2\.0$/;
-const ENTRA_PATH = /^\/[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\/v2\.0$/;
-
 /** The faults of what spans fields, of as much of the file as could be read. Reads no secret, file or environment. */
 export function checkRules(file: Readable): ConfigFault[] {
   const faults: ConfigFault[] = [];
@@ -28,12 +20,6 @@ export function checkRules(file: Readable): ConfigFault[] {
   checkProviders(file.providers, file.environment, add);
   checkReferences(file, add);
   return faults;
-}
-
-/** Seconds of a duration as the schema takes it: `30m`, `12h`. */
-export function seconds(duration: string): number {
-  const unit = { s: 1, m: 60, h: 3600, d: 86_400 }[duration.at(-1) as "s" | "m" | "h" | "d"];
-  return Number(duration.slice(0, -1)) * unit;
 }
 
 /** `ADDRESS:PORT` -> its two parts; the brackets of an IPv6 address are left out. */
@@ -83,31 +69,6 @@ function checkEndpoint(
   if (environment === "production") add(path, `is for development only: production asks AWS's own ${service}`);
 }
 
-/** Plain http is for this machine only, and in production neither is taken. */
-function checkHost(path: string, address: string, environment: Readable["environment"], add: AddFault): void {
-  const url = new URL(address);
-  if (url.username !== "" || url.password !== "") add(path, "must not hold a user name or password");
-  if (environment === undefined) return;
-  const loopback = isLoopback(url.hostname);
-  if (environment === "production") {
-    if (url.protocol !== "https:") add(path, "must be https in production");
-    if (loopback) add(path, "must not be this machine (a loopback host) in production");
-  } else if (url.protocol !== "https:" && !loopback) {
-    add(path, "must be https, or a loopback host (localhost, 127.0.0.1, [::1])");
-  }
-}
-
-/** After WHATWG URL parsing, which writes every form of an IPv4 address alike. */
-function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/\.$/, "");
-  return (
-    ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"].includes(host) ||
-    host.endsWith(".localhost") ||
-    /^(?:127\.[0-9.]+|0\.0\.0\.0)$/.test(host) ||
-    /^\[(?:::1?|::ffff:(?:7f[0-9a-f]{2}:[0-9a-f]{1,4}|0:0))\]$/.test(host)
-  );
-}
-
 function checkAws(aws: ConfigFile["aws"], tags: Readable["tags"], add: AddFault): void {
   const duration = seconds(aws.sessionDuration);
   if (duration < SHORTEST_SESSION || duration > LONGEST_SESSION) add("aws.sessionDuration", "must be 30m to 12h");
@@ -119,71 +80,6 @@ function checkAws(aws: ConfigFile["aws"], tags: Readable["tags"], add: AddFault)
     if (!Object.hasOwn(tags, key)) add(path, "names no tag below tags");
     else if (aws.transitiveTags.indexOf(key) < i) add(path, "stands in the list a second time");
   }
-}
-
-function checkAge(path: string, age: string | undefined, add: AddFault): void {
-  if (age !== undefined && seconds(age) > LONGEST_AGE) add(path, "must be 7d at most");
-}
-
-function checkProviders(providers: Readable["providers"], environment: Readable["environment"], add: AddFault): void {
-  const ids = new Map<string, number>();
-  const domains = new Map<string, { directory: string; path: string }>();
-  const kinds = new Map<string, Provider>();
-  for (const [i, provider] of providers.entries()) {
-    if (!provider) continue;
-    const path = `providers[${i}]`;
-    const twin = ids.get(provider.id);
-    if (twin !== undefined) add(`${path}.id`, `providers[${twin}] has this id already`);
-    else ids.set(provider.id, i);
-    checkProvider(path, provider, environment, add);
-
-    const directory = provider.directory ?? provider.id;
-    const first = kinds.get(directory);
-    // Subjects are unique in one kind's naming; Okta's and Auth0's in one directory could stand for two humans.
-    if (first && first.kind !== provider.kind)
-      add(
-        `${path}.directory`,
-        `"${directory}" holds ${first.kind} subjects (provider ${first.id}), not ${provider.kind}`,
-      );
-    // OpenID Connect Core 1.0, section 2: a subject is unique within its issuer, and of generic ones no more is known.
-    if (first?.kind === "generic" && first.issuer !== provider.issuer)
-      add(`${path}.directory`, `"${directory}" holds the subjects of another issuer (provider ${first.id})`);
-    kinds.set(directory, first ?? provider);
-    for (const [j, domain] of provider.emailDomains.entries()) {
-      const other = domains.get(domain);
-      if (other && other.directory !== directory)
-        add(`${path}.emailDomains[${j}]`, `${other.path} has this domain already, in another directory: choose one`);
-      domains.set(domain, other ?? { directory, path: `${path}.emailDomains[${j}]` });
-    }
-  }
-}
-
-function checkProvider(path: string, provider: Provider, environment: Readable["environment"], add: AddFault): void {
-  checkHost(`${path}.issuer`, provider.issuer, environment, add);
-  checkAge(`${path}.claimsMaxAge`, provider.claimsMaxAge, add);
-  const issuer = new URL(provider.issuer);
-  // OpenID Connect Discovery 1.0, section 3: no query and no fragment.
-  if (/[?#]/.test(provider.issuer)) add(`${path}.issuer`, "must have no query and no fragment");
-  if (provider.kind === "entra" && !ENTRA_ISSUER.test(provider.issuer)) {
-    const standIn = environment === "development" && issuer.hostname !== "login.microsoftonline.com";
-    if (!standIn || !ENTRA_PATH.test(issuer.pathname))
-      add(
-        `${path}.issuer`,
-        "must name one tenant: https://login.microsoftonline.com/TENANT-ID/v2.0 with the tenant's GUID in lower case, never common, organizations or consumers",
-      );
-  }
-  if (provider.organization !== undefined && provider.kind !== "auth0")
-    add(`${path}.organization`, "is for kind auth0 only");
-  if (provider.scopes && !provider.scopes.includes("openid")) add(`${path}.scopes`, "must hold openid");
-
-  const [wanted, other] =
-    provider.clientAuth === "private_key_jwt"
-      ? (["clientKey", "clientSecret"] as const)
-      : (["clientSecret", "clientKey"] as const);
-  if (provider[wanted] === undefined)
-    add(`${path}.${wanted}`, `is missing: clientAuth ${provider.clientAuth} needs it`);
-  if (provider[other] !== undefined)
-    add(`${path}.${other}`, `does not go with clientAuth ${provider.clientAuth}: leave it out`);
 }
 
 /** A rule that names a provider which isn't there would never speak, and nobody would know. */

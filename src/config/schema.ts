@@ -1,75 +1,13 @@
 import { z } from "zod";
+import { duration, id, secretReference, url } from "./fields.ts";
+import { provider } from "./provider-schema.ts";
 
 /**
  * The shape of rolecall.yaml, field by field: the check, the JSON Schema for editors and the types come from here.
  * What one field alone can't say (a domain under two directories, production's demands) is in `rules.ts`.
  */
 
-/** `1h`, `30m`, `45s`, `2d` -> seconds. */
-const duration = z.string().regex(/^[1-9][0-9]{0,4}[smhd]$/, "must be a duration such as 30m or 12h");
-
-/** A secret never stands in the file itself. */
-const secretReference = z.union(
-  [
-    z.strictObject({
-      env: z
-        .string()
-        .regex(/^[A-Za-z_][A-Za-z0-9_]*$/)
-        .meta({ description: "Name of an environment variable." }),
-    }),
-    z.strictObject({
-      file: z.string().min(1).meta({ description: "A path; one newline at the end of the file is left out." }),
-    }),
-  ],
-  "must be { env: NAME } or { file: PATH }: a secret never stands in this file",
-);
-
-const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, "must be lower-case letters, digits and hyphens");
-const url = z.url({ protocol: /^https?$/ });
 const tagValue = z.string();
-
-const provider = z.strictObject({
-  id: id.meta({ description: "Stands in URLs, sessions and the ledger. Choose once." }),
-  kind: z
-    .enum(["okta", "entra", "auth0", "generic"])
-    .meta({ description: "What its claims look like, and which checks it needs." }),
-  protocol: z.enum(["oidc"]).meta({ description: "How people sign in there." }),
-  directory: id
-    .optional()
-    .meta({ description: "Providers that speak for the same people share one. Left out: the provider's id." }),
-  label: z.string().min(1).max(64).optional().meta({ description: "What people read on the sign-in page." }),
-  issuer: url.meta({ description: "Exactly as the provider writes it, a slash at the end included." }),
-  clientId: z.string().min(1).meta({ description: "The client that was registered for Rolecall." }),
-  clientAuth: z
-    .enum(["client_secret_basic", "client_secret_post", "private_key_jwt"])
-    .default("client_secret_basic")
-    .meta({ description: "How Rolecall proves to the provider that it is that client." }),
-  clientSecret: secretReference
-    .optional()
-    .meta({ description: "For client_secret_basic and client_secret_post: where the secret is." }),
-  clientKey: secretReference
-    .optional()
-    .meta({ description: "For private_key_jwt: where the PKCS #8 PEM is; its kid is the RFC 7638 thumbprint." }),
-  scopes: z
-    .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, "must be one scope, without spaces"))
-    .optional()
-    .meta({
-      description:
-        "What is asked for; openid among them. Left out: openid, email, profile, and, but for generic, offline_access.",
-    }),
-  organization: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ description: "Auth0 only: the organization (org_…) that sign-ins are pinned to." }),
-  emailDomains: z
-    .array(z.string().regex(/^(?:[a-z0-9-]+\.)+[a-z0-9-]+$/, "must be a domain in lower case"))
-    .min(1)
-    .meta({ description: "The only domains that this provider may speak for." }),
-  claimsMaxAge: duration
-    .default("1h")
-    .meta({ description: "How long its claims are relied on. After that it is asked again: fresh claims or nothing." }),
-});
 
 const tagSource = z.strictObject({
   claim: z.string().min(1).meta({ description: "A claim's name, or a JSON pointer (RFC 6901) such as /profile/team." }),

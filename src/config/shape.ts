@@ -68,6 +68,8 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.origin === "string"
         ? `must have ${issue.maximum} characters at most`
         : `must be ${issue.maximum} at most`;
+    case "invalid_union":
+      return Array.isArray(issue.options) ? `must be ${issue.options.map(String).join(" or ")}` : undefined;
     case "invalid_format":
       return issue.format === "url" ? "must be a URL with https" : undefined;
     default:
@@ -95,11 +97,23 @@ function fieldsAt(path: readonly PropertyKey[]): string[] {
   for (const step of path) {
     const at = unwrapped(schema);
     if (at instanceof z.ZodObject) schema = at.shape[String(step)];
+    else if (at instanceof z.ZodDiscriminatedUnion) schema = fieldOfAny(at, String(step));
     else if (at instanceof z.ZodArray) schema = at.element;
     else if (at instanceof z.ZodRecord) schema = at.valueType;
   }
   const at = unwrapped(schema);
+  if (at instanceof z.ZodDiscriminatedUnion)
+    return [...new Set(optionsOf(at).flatMap(({ shape }) => Object.keys(shape)))];
   return at instanceof z.ZodObject ? Object.keys(at.shape) : [];
+}
+
+/** The field of that name in the first of the union's objects that has one. */
+function fieldOfAny(union: z.ZodDiscriminatedUnion, name: string): unknown {
+  return optionsOf(union).find(({ shape }) => Object.hasOwn(shape, name))?.shape[name];
+}
+
+function optionsOf(union: z.ZodDiscriminatedUnion): z.ZodObject[] {
+  return union.options.filter((option) => option instanceof z.ZodObject);
 }
 
 function unwrapped(schema: unknown): unknown {

@@ -55,6 +55,53 @@ export const REASONS = {
     remedy: "Start again from the first page; if it stays so, tell your security team.",
   },
 
+  // Sign-in by SAML.
+  saml_malformed: {
+    status: 400,
+    sentence: "The answer of your company's sign-in service is not built as SAML demands.",
+    remedy: "Start again from the first page; if it stays so, give the people who run Rolecall the request ID.",
+  },
+  saml_signature_invalid: {
+    status: 400,
+    sentence: "The signature of your company's sign-in service does not hold, or is missing.",
+    remedy: "Start again from the first page; if it stays so, tell your security team.",
+  },
+  saml_unsolicited: {
+    status: 400,
+    sentence: "A sign-in came that was not asked for here.",
+    remedy: "Begin at Rolecall's own first page, not at your company's list of applications.",
+  },
+  saml_not_for_us: {
+    status: 400,
+    sentence: "The answer of your company's sign-in service was meant for somebody else.",
+    remedy: "Ask the people who run Rolecall to compare audience and recipient with Rolecall's metadata.",
+  },
+  saml_expired: {
+    status: 400,
+    sentence: "The answer of your company's sign-in service is not valid at this time.",
+    remedy: "Start again; if it stays so, ask the people who run Rolecall to compare the two clocks.",
+  },
+  saml_replayed: {
+    status: 400,
+    sentence: "This answer of your company's sign-in service was used already.",
+    remedy: "Start again from the first page. If you did not use it, tell your security team.",
+  },
+  saml_in_query: {
+    status: 400,
+    sentence: "A SAML message came in the address, where none is taken.",
+    remedy: "Start again from the first page.",
+  },
+  idp_metadata_invalid: {
+    status: 502,
+    sentence: "What your company's sign-in service publishes about itself could not be trusted.",
+    remedy: "Ask the people who run Rolecall to check the provider's metadata and certificates.",
+  },
+  attribute_ambiguous: {
+    status: 403,
+    sentence: "Your company's sign-in service sent one attribute twice, or under a name that has another meaning.",
+    remedy: ASK_ADMIN,
+  },
+
   // Sign-in: what the identity provider says of the person.
   subject_missing: {
     status: 403,

@@ -16,7 +16,7 @@ export interface Identity {
   readonly provider: string;
   /** Providers that speak for the same people share it. */
   readonly directory: string;
-  /** OIDC `sub`; Entra ID `tid/oid`. Unique in its directory. */
+  /** OIDC `sub`; Entra ID `tid/oid`; SAML a persistent NameID, or an attribute. Unique in its directory. */
   readonly subject: string;
   /** Verified, of a domain that the provider may speak for; as sent, not lower-cased. */
   readonly email: string;
@@ -29,6 +29,8 @@ export interface Identity {
   readonly refreshId?: string;
   /** The row that records this sign-in (`login.succeeded`), and its request ID; left out: not recorded yet. */
   readonly signIn?: { readonly id: string; readonly seq: number };
+  /** SAML: names of the sign-in, any of which its provider can end; hashes. */
+  readonly endedBy?: readonly string[];
 }
 
 /**

@@ -9,6 +9,8 @@ export interface Pages {
   account(page: AccountPage): string;
   approval(page: ApprovalPage): string;
   refusal(page: RefusalPage): string;
+  /** Sends the browser's person on by a form. */
+  post(page: PostPage): string;
   /** What a reason code means, for whoever follows the `type` of a problem+json. */
   problem(code: ReasonCode): string;
 }
@@ -64,6 +66,11 @@ export interface RefusalPage {
   readonly requestId: string;
 }
 
+export interface PostPage {
+  readonly action: string;
+  readonly fields: Readonly<Record<string, string>>;
+}
+
 /** A moment for people and for machines. */
 export interface Instant {
   /** `2026-11-22 21:04 UTC` */
@@ -105,6 +112,7 @@ export function loadPages(): Pages {
     account: (page) => eta.render("@account", page),
     approval: (page) => eta.render("@approval", page),
     refusal: (page) => eta.render("@refusal", { ...page, ...reason(page.code) }),
+    post: (page) => eta.render("@post", page),
     problem: (code) => eta.render("@problem", { code, ...reason(code) }),
   };
 }

@@ -18,6 +18,7 @@ import { loadPages, TEMPLATES } from "./pages.ts";
 import { showOAuthError } from "./problem.ts";
 import { notFound, showRefusal } from "./refusals.ts";
 import { followRequests, type WebMetrics, type WebTraces } from "./requests.ts";
+import { readSamlForm, refuseSamlInQuery, samlLogout, samlMetadata, type SamlProviderPorts } from "./saml.ts";
 import { browserSessions } from "./sessions.ts";
 import { beginSignIn, finishSignIn, providersAsPassport, signOut } from "./sign-in.ts";
 import type { Decide } from "./standing.ts";
@@ -30,6 +31,10 @@ export interface HttpParts {
   readonly ledger: LedgerPort & { state(): Promise<{ writable: boolean }> };
   /** One a provider, named by the provider's ID. */
   readonly strategies: readonly Strategy[];
+  /** What SAML providers have besides, by their IDs. */
+  readonly saml: ReadonlyMap<string, SamlProviderPorts>;
+  /** Whether a provider has ended the sign-in of a session since it began. */
+  readonly hasEnded: (identity: Identity) => Promise<boolean>;
   readonly authorizationServer: AuthorizationServer;
   readonly decide: Decide;
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
@@ -51,7 +56,7 @@ export interface HttpParts {
 export function createServer(parts: HttpParts): express.Express {
   const { config, store, authorizationServer, cookieKeys, limits, now = Date.now } = parts;
   const { baseUrl, signInMaxAgeSeconds } = config;
-  const sessions = { baseUrl, signInMaxAgeSeconds, cookieKeys, now };
+  const sessions = { baseUrl, signInMaxAgeSeconds, cookieKeys, hasEnded: parts.hasEnded, now };
   const pages = loadPages();
   const page = { ...parts, pages, sessions, passport: providersAsPassport(parts.strategies) };
   const session = browserSessions(store, sessions);
@@ -62,8 +67,12 @@ export function createServer(parts: HttpParts): express.Express {
 
   // People, by browser.
   app.get("/", session, home(page));
-  app.get("/login/:provider", limitBeginning(limits, "sign_in"), beginSignIn(page));
-  app.get("/login/:provider/callback", limitAddress(limits, "sign_in_callback"), session, finishSignIn(page));
+  const limitAnswers = limitAddress(limits, "sign_in_callback");
+  app.get("/login/:provider", limitBeginning(limits, "sign_in"), refuseSamlInQuery, beginSignIn(page));
+  app.get("/login/:provider/callback", limitAnswers, session, finishSignIn(page, "oidc"));
+  app.post("/login/:provider/acs", limitAnswers, readSamlForm, session, finishSignIn(page, "saml"));
+  app.post("/login/:provider/slo", limitAnswers, readSamlForm, samlLogout(page));
+  app.get("/login/:provider/metadata", samlMetadata(page));
   app.post("/logout", session, signOut(page));
   app.get("/oauth/approve/:uid", session, askApproval(page));
   app.post("/oauth/approve/:uid", session, readForm, answerApproval(page));

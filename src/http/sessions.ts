@@ -20,6 +20,8 @@ export interface SessionSettings {
   readonly signInMaxAgeSeconds: number;
   /** Sign the cookie: the first one new ones, all of them old ones. The same list until they change. */
   readonly cookieKeys: () => readonly string[];
+  /** Whether the provider has ended the sign-in since it began; left out: none can. */
+  readonly hasEnded?: (identity: Identity) => Promise<boolean>;
   /** Epoch milliseconds. */
   readonly now: () => number;
 }
@@ -54,7 +56,8 @@ export class SessionStore extends session.Store {
 
   async #read(id: string): Promise<SessionData | null> {
     const text = await this.#store.get(sessionKey(id));
-    return text === undefined ? null : (JSON.parse(text) as SessionData);
+    const data = text === undefined ? null : (JSON.parse(text) as SessionData);
+    return data && (await this.#settings.hasEnded?.(data.identity)) === true ? null : data;
   }
 
   /** A session of nobody is not kept: no visitor can fill the store. */

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { Request, RequestHandler, Response } from "express";
 import passport, { type AuthenticateOptions, type Strategy } from "passport";
 import type { Config, ProviderConfig } from "../config/config.ts";
@@ -14,8 +13,10 @@ import {
   recordDeniedSignIn,
   recordRefusal,
 } from "../flow/sign-in.ts";
-import { callerOf, isHttps, localPath, requireSameOrigin } from "./guard.ts";
-import { cookieAttributes, endSession, requireSecureChannel, startSession } from "./sessions.ts";
+import { allowFormPost, callerOf, localPath, requireSameOrigin } from "./guard.ts";
+import type { Pages, PostPage } from "./pages.ts";
+import { endSession, requireSecureChannel, startSession } from "./sessions.ts";
+import { giveSignInCookie, signInCookie } from "./sign-in-cookie.ts";
 
 /** The strategies, as passport holds them. */
 type Providers = InstanceType<typeof passport.Passport>;
@@ -26,10 +27,8 @@ export interface SignInParts {
   readonly log: Log;
   readonly passport: Providers;
   readonly limits: RateLimits;
+  readonly pages: Pages;
 }
-
-/** A sign-in may take this long (milliseconds): as long as its state is kept. */
-const SIGN_IN_LIFETIME = 600_000;
 
 /** The strategies, each under its provider's ID. They never touch the session: that is {@link finishSignIn}'s. */
 export function providersAsPassport(strategies: readonly Strategy[]): Providers {
@@ -44,21 +43,21 @@ export function beginSignIn(parts: SignInParts): RequestHandler {
   return async (req, res) => {
     const provider = providerOf(config, req);
     requireSecureChannel(req, config.baseUrl);
-    // Two tabs share the cookie; each has a state of its own.
-    const browser = signInCookie(req, config.baseUrl) ?? randomBytes(32).toString("base64url");
-    const attributes = { ...cookieAttributes(config.baseUrl), maxAge: SIGN_IN_LIFETIME };
-    res.cookie(signInCookieName(config.baseUrl), browser, attributes);
+    const browser = giveSignInCookie(req, res, config.baseUrl, provider.protocol);
     await recordingDenial(parts, callerOf(req, res), begin(parts, provider.id, req, res, browser));
   };
 }
 
-/** `/login/:provider/callback`: the answer of the provider; on success a new session, and back to where it began. */
-export function finishSignIn(parts: SignInParts): RequestHandler {
+/**
+ * `/login/:provider/callback` (OIDC) and `POST /login/:provider/acs` (SAML): the answer of the provider; on success a new
+ * session, and back to where it began.
+ */
+export function finishSignIn(parts: SignInParts, protocol: ProviderConfig["protocol"]): RequestHandler {
   const { config, ledger } = parts;
   return async (req, res) => {
-    const provider = providerOf(config, req);
+    const provider = providerOf(config, req, protocol);
     const caller = callerOf(req, res);
-    const browser = signInCookie(req, config.baseUrl);
+    const browser = signInCookie(req, config.baseUrl, protocol);
     const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
     await requireSeldom(parts, identity, caller);
     const recorded = await completeSignIn(ledger, identity, caller);
@@ -114,13 +113,18 @@ interface FinishedSignIn {
   readonly next: string;
 }
 
-/** Resolves when the strategy has sent the browser on its way. */
+/** Resolves when the browser was sent on its way: by the strategy, or by the form that it has made. */
 function begin(parts: SignInParts, id: string, req: Request, res: Response, browser: string): Promise<void> {
   const options = { session: false, step: "begin", next: localPath(req.query["next"]), browser };
   return new Promise((resolve, reject) => {
     res.once("close", resolve);
-    authenticate(parts, id, options, req, res, (error) => {
-      reject(asError(error));
+    authenticate<PostPage>(parts, id, options, req, res, (error, form) => {
+      if (form === undefined) {
+        reject(asError(error));
+        return;
+      }
+      allowFormPost(req, res, form.action);
+      res.send(parts.pages.post(form));
     });
   });
 }
@@ -134,20 +138,20 @@ function finish(
 ): Promise<FinishedSignIn> {
   return new Promise((resolve, reject) => {
     const options = { session: false, step: "finish", browser };
-    authenticate(parts, id, options, req, res, (error, identity, info) => {
+    authenticate<Identity>(parts, id, options, req, res, (error, identity, info) => {
       if (identity === undefined) reject(asError(error));
       else resolve({ identity, next: info?.next ?? "/" });
     });
   });
 }
 
-function authenticate(
+function authenticate<Answer>(
   parts: SignInParts,
   id: string,
   options: AuthenticateOptions,
   req: Request,
   res: Response,
-  done: (error: unknown, identity?: Identity, info?: { next?: string }) => void,
+  done: (error: unknown, answer?: Answer, info?: { next?: string }) => void,
 ): void {
   const handler = parts.passport.authenticate(id, options, done) as RequestHandler;
   void handler(req, res, done);
@@ -169,20 +173,10 @@ async function recordingDenial<T>(parts: SignInParts, caller: Caller, answer: Pr
   }
 }
 
-function providerOf(config: Config, req: Request): ProviderConfig {
+/** The provider that the address names; with `protocol`, one that speaks it. Refusal `not_found`. */
+export function providerOf(config: Config, req: Request, protocol?: ProviderConfig["protocol"]): ProviderConfig {
   const provider = config.providers.find(({ id }) => id === req.params["provider"]);
   if (provider === undefined) throw new Refusal("not_found", "no provider has this ID");
+  if (protocol !== undefined && provider.protocol !== protocol) throw new Refusal("not_found", `no ${protocol} here`);
   return provider;
-}
-
-function signInCookieName(baseUrl: string): string {
-  return isHttps(baseUrl) ? "__Host-rolecall-login" : "rolecall-login";
-}
-
-/** The browser's sign-in cookie, where it has one of ours: 32 bytes in base64url. */
-function signInCookie(req: Request, baseUrl: string): string | undefined {
-  const prefix = `${signInCookieName(baseUrl)}=`;
-  const pair = req.headers.cookie?.split(/; */).find((candidate) => candidate.startsWith(prefix));
-  const value = pair?.slice(prefix.length);
-  return value !== undefined && /^[\w-]{43}$/.test(value) ? value : undefined;
 }

@@ -7,7 +7,7 @@ import {
   type ClientAuth,
   type ServerMetadata,
 } from "openid-client";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider } from "../config/config.ts";
 
 /** How the client proves itself at one provider's token endpoint, by what that provider's metadata says it takes. */
 export type ClientAuthentication = (metadata: ServerMetadata) => Promise<ClientAuth>;
@@ -17,7 +17,7 @@ export type ClientAuthentication = (metadata: ServerMetadata) => Promise<ClientA
  * gives the algorithm (P-256: ES256; RSA: RS256, or PS256 where the provider does not list RS256) and its RFC 7638
  * thumbprint the `kid`. Throws a TypeError for a key of another type.
  */
-export function clientAuthentication(auth: ProviderConfig["clientAuth"]): ClientAuthentication {
+export function clientAuthentication(auth: OidcProvider["clientAuth"]): ClientAuthentication {
   switch (auth.method) {
     case "client_secret_basic":
       return () => Promise.resolve(ClientSecretBasic(auth.secret));

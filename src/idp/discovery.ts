@@ -1,5 +1,5 @@
 import { type ServerMetadata, customFetch, discovery, None } from "openid-client";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider } from "../config/config.ts";
 import { Refusal } from "../flow/errors.ts";
 import { refuse } from "./claim-rules.ts";
 import { httpExtensions, idpFetch, requireSecure, type IdpFetchOptions } from "./idp-fetch.ts";
@@ -20,7 +20,7 @@ export type Metadata = (request: IdpFetchOptions) => Promise<ServerMetadata>;
  * be the configured one, letter by letter. Rejects with a Refusal: `idp_unreachable`, `issuer_mismatch`,
  * `idp_response_invalid`. `now` gives epoch milliseconds.
  */
-export function providerMetadata(provider: ProviderConfig, now: () => number): Metadata {
+export function providerMetadata(provider: OidcProvider, now: () => number): Metadata {
   let last: { metadata: ServerMetadata; readAt: number; askAgainAt: number } | undefined;
   return async (request) => {
     if (last && now() < last.askAgainAt) return last.metadata;
@@ -36,7 +36,7 @@ export function providerMetadata(provider: ProviderConfig, now: () => number): M
   };
 }
 
-async function readMetadata(provider: ProviderConfig, request: IdpFetchOptions): Promise<ServerMetadata> {
+async function readMetadata(provider: OidcProvider, request: IdpFetchOptions): Promise<ServerMetadata> {
   const { issuer, clientId } = provider;
   const configuration = await discovery(requireSecure(issuer, request.allowLoopbackHttp), clientId, undefined, None(), {
     [customFetch]: idpFetch(request),

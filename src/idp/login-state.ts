@@ -1,12 +1,11 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { KeyValueStore } from "../flow/ports.ts";
 import { refuse } from "./claim-rules.ts";
-import type { PendingAuthentication } from "./oidc.ts";
 
 const LIFE_SECONDS = 10 * 60;
 
-/** A sign-in that was begun and has not come back yet. */
-export interface PendingSignIn extends Omit<PendingAuthentication, "state"> {
+/** A sign-in that was begun and has not come back yet, beside what its protocol remembers of it. */
+export interface PendingSignIn {
   /** Provider ID. */
   readonly provider: string;
   /** Local path to go to afterwards. */
@@ -19,43 +18,49 @@ export interface PendingSignIn extends Omit<PendingAuthentication, "state"> {
 
 /** Sign-ins under way, one for each `state`, so that two tabs do not meet. Rejections are Refusals. */
 export interface LoginStates {
-  /** Remembers a sign-in for ten minutes; `browser` is the secret in the beginning browser's cookie. */
+  /** Remembers a sign-in, and what its protocol needs of it, for ten minutes; `browser` is the secret in the beginning browser's cookie. */
   add(
-    signIn: Pick<PendingSignIn, "provider" | "next"> & { browser: string },
-    oidc: PendingAuthentication,
+    signIn: Pick<PendingSignIn, "provider" | "next"> & { state: string; browser: string },
+    remembered: object,
   ): Promise<void>;
   /**
    * The sign-in of `state`, once: `login_state_unknown` where it ended, `login_other_browser` where another browser
-   * began it; that one's answer can still come, so nobody ends a sign-in that isn't theirs.
+   * began it; that one's answer can still come, so nobody ends a sign-in that isn't theirs. `Remembered` is what the
+   * protocol of the sign-in's provider has added: look at the provider first.
    */
-  take(state: string, browser: string | undefined): Promise<PendingSignIn>;
+  take<Remembered>(state: string, browser: string | undefined): Promise<PendingSignIn & Remembered>;
+  /** As `take`, and it stays pending. */
+  find<Remembered>(state: string, browser: string | undefined): Promise<PendingSignIn & Remembered>;
 }
 
 /** Sign-ins in `store` under `login:SHA-256(state)`: who reads the store's keys learns no state. `now`: epoch ms. */
 export function loginStates(store: KeyValueStore, now: () => number): LoginStates {
+  async function find<Remembered>(state: string, browser: string | undefined): Promise<PendingSignIn & Remembered> {
+    const seen = await store.get(keyOf(state));
+    if (seen === undefined) return unknownState();
+    if (browser === undefined || !isBrowserOf(parse(seen), browser)) {
+      return refuse("login_other_browser", "the state belongs to a sign-in that another browser began");
+    }
+    return pendingNow(parse(seen));
+  }
+
+  function pendingNow<Remembered>(pending: PendingSignIn & Remembered): PendingSignIn & Remembered {
+    return now() < pending.created + LIFE_SECONDS * 1000 ? pending : unknownState();
+  }
+
   return {
-    async add({ provider, next, browser }, { state, nonce, verifier }) {
-      const pending: PendingSignIn = {
-        provider,
-        next,
-        nonce,
-        verifier,
-        browserSha256: sha256(browser),
-        created: now(),
-      };
-      await store.set(keyOf(state), JSON.stringify(pending), LIFE_SECONDS);
+    async add({ state, provider, next, browser }, remembered) {
+      const pending: PendingSignIn = { provider, next, browserSha256: sha256(browser), created: now() };
+      await store.set(keyOf(state), JSON.stringify({ ...remembered, ...pending }), LIFE_SECONDS);
     },
 
-    async take(state, browser) {
-      const seen = await store.get(keyOf(state));
-      if (seen === undefined) return unknownState();
-      if (browser === undefined || !isBrowserOf(parse(seen), browser)) {
-        return refuse("login_other_browser", "the state belongs to a sign-in that another browser began");
-      }
+    async take<Remembered>(state: string, browser: string | undefined) {
+      await find(state, browser);
       const taken = await store.take(keyOf(state));
-      const pending = taken === undefined ? undefined : parse(taken);
-      return pending && now() < pending.created + LIFE_SECONDS * 1000 ? pending : unknownState();
+      return taken === undefined ? unknownState() : pendingNow(parse<Remembered>(taken));
     },
+
+    find,
   };
 }
 
@@ -68,8 +73,8 @@ function isBrowserOf(pending: PendingSignIn, browser: string): boolean {
 }
 
 /** Only `add` writes below these keys. */
-function parse(value: string): PendingSignIn {
-  return JSON.parse(value) as PendingSignIn;
+function parse<Remembered>(value: string): PendingSignIn & Remembered {
+  return JSON.parse(value) as PendingSignIn & Remembered;
 }
 
 function keyOf(state: string): string {

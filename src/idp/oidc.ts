@@ -13,7 +13,7 @@ import {
   refreshTokenGrant,
   type ServerMetadata,
 } from "openid-client";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider } from "../config/config.ts";
 import { claimAt } from "../flow/identity.ts";
 import { type Claims, refuse } from "./claim-rules.ts";
 import { clientAuthentication } from "./client-auth.ts";
@@ -88,7 +88,7 @@ interface Operation {
 }
 
 /** A client of `provider`. Nothing is asked of the provider yet. Throws a TypeError for an unusable client key. */
-export function oidcClient(provider: ProviderConfig, options: OidcOptions): OidcClient {
+export function oidcClient(provider: OidcProvider, options: OidcOptions): OidcClient {
   const { now, allowLoopbackHttp, timeoutMs = 10_000 } = options;
   const redirectUri = new URL(options.redirectUri).href;
   const readMetadata = providerMetadata(provider, now);
@@ -173,7 +173,7 @@ export function oidcClient(provider: ProviderConfig, options: OidcOptions): Oidc
 }
 
 /** The claims, where userinfo told any: whoever gives neither it nor an ID token has said nothing. */
-function userinfoOnly(provider: ProviderConfig, claims: Claims): Claims {
+function userinfoOnly(provider: OidcProvider, claims: Claims): Claims {
   if (Object.keys(claims).length > 1) return claims;
   return refuse("idp_response_invalid", `the refresh at ${provider.id} gave neither an ID token nor userinfo`);
 }
@@ -189,7 +189,7 @@ function requireIssuer(callback: URLSearchParams, metadata: ServerMetadata): voi
 
 async function authorizationUrl(
   configuration: Configuration,
-  provider: ProviderConfig,
+  provider: OidcProvider,
   redirectUri: string,
   pending: PendingAuthentication,
 ): Promise<string> {

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider } from "../config/config.ts";
 import { asRefusal, Refusal } from "../flow/errors.ts";
 import { requireSamePerson, type RefreshClaims } from "../flow/freshness.ts";
 import type { Identity } from "../flow/identity.ts";
@@ -16,7 +16,7 @@ const REFUSAL_COUNTS_MS = 5_000;
 
 /** A provider that can be asked again. */
 export interface Connection {
-  readonly provider: ProviderConfig;
+  readonly provider: OidcProvider;
   readonly client: Pick<OidcClient, "refresh">;
   /** The claims that rules read for this provider now: the mapping may be reloaded. */
   readonly paths: () => Iterable<string>;

@@ -1,18 +1,20 @@
 import type { Request } from "express";
 import type { AuthenticateOptions } from "passport";
 import { Strategy } from "passport-strategy";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider, ProviderConfig } from "../config/config.ts";
 import { asRefusal, Refusal } from "../flow/errors.ts";
 import type { Identity } from "../flow/identity.ts";
 import { SignInRefusal } from "../flow/sign-in.ts";
 import { identityFromClaims, personInClaims } from "./identity.ts";
 import type { LoginStates, PendingSignIn } from "./login-state.ts";
-import type { OidcClient } from "./oidc.ts";
+import type { OidcClient, PendingAuthentication } from "./oidc.ts";
 import type { ProviderGrants } from "./provider-grants.ts";
+
+type Remembered = Omit<PendingAuthentication, "state">;
 
 export interface OidcStrategyParts {
   readonly client: Pick<OidcClient, "begin" | "finish">;
-  readonly provider: ProviderConfig;
+  readonly provider: OidcProvider;
   readonly loginStates: LoginStates;
   readonly grants: Pick<ProviderGrants, "hold">;
   /** The claims that rules read for this provider now: the mapping may be reloaded. */
@@ -85,7 +87,8 @@ async function beginSignIn(
   { next, browser }: { next: string; browser: string },
 ): Promise<string> {
   const { url, pending } = await parts.client.begin();
-  await parts.loginStates.add({ provider: parts.provider.id, next, browser }, pending);
+  const { state, ...remembered } = pending;
+  await parts.loginStates.add({ state, provider: parts.provider.id, next, browser }, remembered);
   return url;
 }
 
@@ -102,7 +105,7 @@ async function finishSignIn(
   let about: SignInRefusal["about"];
   try {
     const [state = "", ...more] = callback.getAll("state");
-    const pending = await parts.loginStates.take(more.length === 0 ? state : "", browser);
+    const pending = await parts.loginStates.take<Remembered>(more.length === 0 ? state : "", browser);
     about = { provider: pending.provider };
     requireSameProvider(provider, pending);
     about = { provider: provider.id, directory: provider.directory };
@@ -117,7 +120,7 @@ async function finishSignIn(
 }
 
 /** Mix-up (RFC 9700 4.4): the code of one provider must never be shown to another. */
-function requireSameProvider(provider: ProviderConfig, pending: PendingSignIn): void {
+export function requireSameProvider(provider: ProviderConfig, pending: PendingSignIn): void {
   if (pending.provider !== provider.id) {
     throw new Refusal("issuer_mismatch", "the answer came to the callback of another provider than the one asked");
   }

@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import express, { type Express, type Request, type RequestHandler, type Response } from "express";
 import { exportJWK, generateKeyPair, type JWK } from "jose";
 import { Provider, errors, type ClientMetadata, type Configuration, type KoaContextWithOIDC } from "oidc-provider";
-import type { ProviderConfig } from "../config/config.ts";
+import type { OidcProvider } from "../config/config.ts";
 import { signInPage } from "./idp-page.ts";
 import { IdpRecords } from "./idp-records.ts";
 import { Staff } from "./idp-staff.ts";
@@ -12,7 +12,7 @@ import { DIRECTORIES, ENTRA_TENANT, type Directory, type Person } from "./people
 
 export type StandInId = keyof typeof DIRECTORIES;
 
-type ClientAuth = ProviderConfig["clientAuth"]["method"];
+type ClientAuth = OidcProvider["clientAuth"]["method"];
 
 /** An identity provider that runs on this machine, and what the broker's configuration must say of it. */
 export interface StandInProvider {

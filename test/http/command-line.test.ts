@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import { oidcClient } from "../../src/idp/oidc.ts";
 import { loginStates } from "../../src/idp/login-state.ts";
 import { ProviderGrants } from "../../src/idp/provider-grants.ts";
@@ -28,9 +28,9 @@ beforeAll(async () => {
   web = await startWeb(async (url) => {
     idp = await startIdentityProvider("okta", { redirectUris: [`${url}/login/okta/callback`] });
     const [base] = webConfig(url).providers;
-    if (base === undefined) throw new Error("no provider");
+    if (base?.protocol !== "oidc") throw new Error("no provider");
     const { issuer, clientId, clientSecret } = idp;
-    const provider: ProviderConfig = {
+    const provider: OidcProvider = {
       ...base,
       issuer,
       clientId,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import { Refusal, type ReasonCode } from "../../src/flow/errors.ts";
 import type { Identity, JsonValue } from "../../src/flow/identity.ts";
 import { identityFromClaims, personInClaims } from "../../src/idp/identity.ts";
@@ -9,7 +9,7 @@ const NOW = Date.UTC(2026, 10, 22);
 const OID = "6a5d2c14-03b7-4b7d-9b0e-7f1a2c3d4e01";
 
 type Claims = Record<string, JsonValue>;
-type Kind = ProviderConfig["kind"];
+type Kind = OidcProvider["kind"];
 
 const standard: Claims = { sub: "00u1", email: "jane@acme.example", email_verified: true };
 const CLAIMS: Record<Kind, Claims> = {
@@ -19,7 +19,7 @@ const CLAIMS: Record<Kind, Claims> = {
   entra: { sub: "pairwise", tid: TENANT, oid: OID, email: "jane@acme.example", xms_edov: true },
 };
 
-function identify(kind: Kind, change: Claims, paths: string[] = [], over: Partial<ProviderConfig> = {}): Identity {
+function identify(kind: Kind, change: Claims, paths: string[] = [], over: Partial<OidcProvider> = {}): Identity {
   return identityFromClaims(providerConfig(kind, over), { ...CLAIMS[kind], ...change }, paths, NOW);
 }
 
@@ -72,7 +72,7 @@ describe("an identity is", () => {
   });
 });
 
-const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<ProviderConfig>?][] = [
+const ROWS: [string, Kind, Claims, ReasonCode | "accepted", string[]?, Partial<OidcProvider>?][] = [
   // Subject.
   ["no sub", "okta", { sub: null }, "subject_missing"],
   ["empty sub", "generic", { sub: "" }, "subject_missing"],

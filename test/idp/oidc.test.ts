@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { decodeProtectedHeader, exportJWK, importPKCS8, jwtVerify } from "jose";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import { Refusal, type ReasonCode } from "../../src/flow/errors.ts";
 import { mergeClaims, oidcClient, type OidcClient, type OidcOptions } from "../../src/idp/oidc.ts";
 import {
@@ -24,7 +24,7 @@ beforeEach(async () => {
 });
 afterEach(() => idp.close());
 
-function clientOf(over: Partial<ProviderConfig> = {}, options: Partial<OidcOptions> = {}): OidcClient {
+function clientOf(over: Partial<OidcProvider> = {}, options: Partial<OidcOptions> = {}): OidcClient {
   return oidcClient({ ...idp.provider, ...over }, { ...OPTIONS, ...options });
 }
 
@@ -513,7 +513,7 @@ describe("the provider's failures", () => {
 });
 
 describe("the client proves itself", () => {
-  const tokenRequest = async (clientAuth: ProviderConfig["clientAuth"], metadata: Claims = {}) => {
+  const tokenRequest = async (clientAuth: OidcProvider["clientAuth"], metadata: Claims = {}) => {
     idp.behavior.metadata = (document) => ({ ...document, ...metadata });
     await signIn(clientOf({ clientAuth }));
     const request = idp.seen.find(({ path }) => path === "/token");

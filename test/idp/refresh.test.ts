@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import { Refusal, type ReasonCode } from "../../src/flow/errors.ts";
 import type { Identity } from "../../src/flow/identity.ts";
 import type { KeyValueStore } from "../../src/flow/ports.ts";
@@ -22,7 +22,7 @@ let jane: Identity;
 beforeEach(() => begin());
 afterEach(() => idp.close());
 
-async function begin(over: Partial<ProviderConfig> = {}, who: Partial<Identity> = {}): Promise<void> {
+async function begin(over: Partial<OidcProvider> = {}, who: Partial<Identity> = {}): Promise<void> {
   now = Date.now();
   bare = memoryStore(() => now);
   store = sealed(bare, randomBytes(32), recordingLog());
@@ -160,7 +160,7 @@ describe("an ID token that does not belong to the sign-in is refused", () => {
 
 describe("claims that would refuse a sign-in refuse here, by the same code, and the sign-in is kept", () => {
   const entra = { tid: TENANT, oid: "6a5d2c14-03b7-4b7d-9b0e-7f1a2c3d4e01", upn: "jane@acme.example" };
-  const cases: [string, ProviderConfig["kind"], Claims, ReasonCode][] = [
+  const cases: [string, OidcProvider["kind"], Claims, ReasonCode][] = [
     ["another email", "okta", { email: "jane-maiden@acme.example" }, "identity_changed"],
     ["the email in another case", "okta", { email: "Jane@acme.example" }, "identity_changed"],
     ["no email", "okta", { email: undefined }, "email_missing"],

@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync } from "node:crypto";
 import { calculateJwkThumbprint, decodeJwt, type JWK } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import { Browser } from "../../src/sandbox/browser.ts";
 import {
   startIdentityProvider,
@@ -34,7 +34,7 @@ afterAll(async () => {
   await Promise.all([app.close(), ...IDS.map((id) => providers[id].close())]);
 });
 
-function configOf(provider: StandInProvider, over: Partial<ProviderConfig> = {}): ProviderConfig {
+function configOf(provider: StandInProvider, over: Partial<OidcProvider> = {}): OidcProvider {
   const { id, kind, issuer, clientId, clientSecret, clientAuth, emailDomain } = provider;
   if (clientAuth === "private_key_jwt") throw new Error("the test brings the key");
   return providerConfig(kind, {

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, type CryptoKey, type JWK } from "jose";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import type { JsonValue } from "../../src/flow/identity.ts";
 import { providerConfig } from "./provider-config.ts";
 
@@ -40,7 +40,7 @@ export interface SeenRequest {
 /** An identity provider that signs whatever the test says, on this machine; correct where nothing else is said. */
 export interface HostileIdp {
   readonly issuer: string;
-  readonly provider: ProviderConfig;
+  readonly provider: OidcProvider;
   /** Requests so far, the browser's among them. */
   readonly seen: SeenRequest[];
   key: SigningKey;
@@ -69,7 +69,7 @@ export async function signText(key: SigningKey, payload: string, header: Claims 
 /** One for all that start in a test file: making an RSA key is slow. */
 let firstKey: Promise<SigningKey> | undefined;
 
-export async function startHostileIdp(over: Partial<ProviderConfig> = {}, path = ""): Promise<HostileIdp> {
+export async function startHostileIdp(over: Partial<OidcProvider> = {}, path = ""): Promise<HostileIdp> {
   const nonces = new Map<string, string>();
   const server = createServer((req, res) => void answer(req, res));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

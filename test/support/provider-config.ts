@@ -1,4 +1,4 @@
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 
 export const TENANT = "3f6d1c0a-9b42-4f6e-8a57-c1d2e3f4a5b6";
 
@@ -7,10 +7,10 @@ const ISSUERS = {
   entra: `https://login.microsoftonline.com/${TENANT}/v2.0`,
   auth0: "https://acme.eu.auth0.com/",
   generic: "https://id.acme.example",
-} as const satisfies Record<ProviderConfig["kind"], string>;
+} as const satisfies Record<OidcProvider["kind"], string>;
 
 /** A provider of the kind as the configuration would give it; `over` replaces fields. */
-export function providerConfig(kind: ProviderConfig["kind"], over: Partial<ProviderConfig> = {}): ProviderConfig {
+export function providerConfig(kind: OidcProvider["kind"], over: Partial<OidcProvider> = {}): OidcProvider {
   return {
     id: kind,
     kind,

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import express, { type Request, type RequestHandler } from "express";
 import passport from "passport";
-import type { ProviderConfig } from "../../src/config/config.ts";
+import type { OidcProvider } from "../../src/config/config.ts";
 import type { ReasonCode } from "../../src/flow/errors.ts";
 import type { Identity } from "../../src/flow/identity.ts";
 import type { KeyValueStore } from "../../src/flow/ports.ts";
@@ -27,7 +27,7 @@ export interface Outcome {
 export interface SignInApp {
   readonly baseUrl: string;
   /** Adds a provider's two routes. */
-  add(provider: ProviderConfig): void;
+  add(provider: OidcProvider): void;
   close(): Promise<void>;
 }
 

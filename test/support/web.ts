@@ -67,6 +67,8 @@ export async function startWeb(chosen: WebChoices | ((url: string) => Promise<We
     store: memoryStore(),
     ledger,
     strategies: [strategy],
+    saml: new Map(),
+    hasEnded: () => Promise.resolve(false),
     authorizationServer: approvals,
     decide: (identity) => {
       const { tags, trace } = mapTags(config.mapping, identity);

@@ -1,0 +1,44 @@
+import { X509Certificate } from "node:crypto";
+import type { Element } from "@xmldom/xmldom";
+import { SignedXml } from "xml-crypto";
+import { refuse } from "../claim-rules.ts";
+import { requireStrongSignature } from "./shape.ts";
+import { DS, elementsOf, parseXml, readXml, type XmlElement } from "./xml.ts";
+import type { XmlBounds } from "./xml-scan.ts";
+
+/**
+ * The root element of `text` (scanned before), read again from the very bytes that its signature covers. Throws
+ * `saml_signature_invalid` unless one of `certificates` (PEM) made it over the whole root, by strong algorithms.
+ */
+export function verifiedRoot(text: string, certificates: readonly string[], bounds?: XmlBounds): XmlElement {
+  requireStrongSignature(readXml(Buffer.from(text), bounds).root);
+  const [signature] = elementsOf(parseXml(text), DS, "Signature");
+  for (const certificate of certificates) {
+    const signed = signature && signedBy(text, signature, certificate);
+    if (signed !== undefined) return readXml(Buffer.from(signed), bounds).root;
+  }
+  return refuse("saml_signature_invalid", "no certificate of the provider has made the signature");
+}
+
+/** The canonical form of what was signed; undefined: not by this certificate. */
+function signedBy(text: string, signature: Element, certificate: string): string | undefined {
+  const verifier = new SignedXml({ publicCert: certificate });
+  try {
+    verifier.loadSignature(signature);
+    if (!verifier.checkSignature(text)) return undefined;
+  } catch {
+    return undefined;
+  }
+  const [signed, ...more] = verifier.getSignedReferences();
+  return more.length === 0 ? signed : undefined;
+}
+
+/** Those of `certificates` (PEM) that are valid at `now` (epoch milliseconds). Throws `idp_metadata_invalid` where none is. */
+export function validCertificates(certificates: readonly string[], now: number): string[] {
+  const valid = certificates.filter((pem) => {
+    const { validFromDate, validToDate } = new X509Certificate(pem);
+    return validFromDate.getTime() <= now && now < validToDate.getTime();
+  });
+  if (valid.length > 0) return valid;
+  return refuse("idp_metadata_invalid", "every certificate of the provider has expired, or is not valid yet");
+}
