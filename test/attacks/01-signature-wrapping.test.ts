@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { responseXml, type ResponseFacts } from "../../src/sandbox/saml/response.ts";
 import { signedResponse, signXml } from "../../src/sandbox/saml/sign.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
-import { expectRefused } from "../support/saml-attack.ts";
+import { Siege } from "../support/saml-attack.ts";
 import { startSamlCompany, type SamlCompany } from "../support/saml-company.ts";
 import { WRAPPINGS } from "../support/saml-wrapping.ts";
 
@@ -11,12 +11,15 @@ import { WRAPPINGS } from "../support/saml-wrapping.ts";
 
 let redis: TestRedis;
 let company: SamlCompany;
+let siege: Siege;
 beforeAll(async () => {
   redis = await startRedis();
   const providers = [{ id: "loose", wantResponseSigned: false }];
   company = await startSamlCompany({ redisUrl: redis.url, providers });
+  siege = new Siege(company);
 });
 afterAll(async () => {
+  await siege.end();
   await company.close();
   await redis.stop();
 });
@@ -31,7 +34,7 @@ const CASES = Object.keys(WRAPPINGS).flatMap((name) => Object.keys(SIGNED).map((
 
 describe("a wrapped answer is refused", () => {
   test.each(CASES)("%s (signed: %s)", async (name, signed) => {
-    await expectRefused(company, {
+    await siege.expectRefused({
       // Where the Response must be signed too, the Assertion's signature alone would be too little in any case.
       provider: signed === "Assertion" ? "loose" : "saml",
       forge: (facts) => {

@@ -5,13 +5,14 @@ import { newSamlIdpKey, type SamlIdpKey } from "../../src/sandbox/saml/key.ts";
 import { responseXml } from "../../src/sandbox/saml/response.ts";
 import { signedResponse, signXml, type SignatureAlgorithms } from "../../src/sandbox/saml/sign.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
-import { expectRefused } from "../support/saml-attack.ts";
+import { Siege } from "../support/saml-attack.ts";
 import { startSamlCompany, type SamlCompany } from "../support/saml-company.ts";
 
 /** threats.md 2: what XML can do that nobody needs, and signatures that are none. */
 
 let redis: TestRedis;
 let company: SamlCompany;
+let siege: Siege;
 let stranger: SamlIdpKey;
 beforeAll(async () => {
   redis = await startRedis();
@@ -20,8 +21,10 @@ beforeAll(async () => {
     redisUrl: redis.url,
     providers: [{ id: "loose", wantResponseSigned: false }],
   });
+  siege = new Siege(company);
 });
 afterAll(async () => {
+  await siege.end();
   await company.close();
   await redis.stop();
 });
@@ -107,18 +110,18 @@ function hmacSigned(xml: string): string {
 }
 
 test.each(AFTER)("%s: %s", async (_name, reason, forge) => {
-  await expectRefused(company, { reason, forge: (facts) => forge(signedResponse(facts, company.key)) });
+  await siege.expectRefused({ reason, forge: (facts) => forge(signedResponse(facts, company.key)) });
 });
 
 test("no signature of the Response, at a provider that signs both", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason: "saml_signature_invalid",
     forge: (facts) => signedResponse(facts, company.key, { response: false }),
   });
 });
 
 test("a signature of the Response that does not hold, where none is asked for", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     provider: "loose",
     reason: "saml_signature_invalid",
     forge: (facts) =>
@@ -129,7 +132,7 @@ test("a signature of the Response that does not hold, where none is asked for", 
 });
 
 test("a stranger's signatures, with the stranger's certificate beside them", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason: "saml_signature_invalid",
     forge: (facts) => signedResponse({ ...facts, nameId: "ceo-1" }, stranger),
   });
@@ -141,7 +144,7 @@ const SHA1: SignatureAlgorithms = {
 };
 
 test("SHA-1, by the provider's own key", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason: "saml_signature_invalid",
     forge: (facts) => signXml(signXml(responseXml(facts), "Assertion", company.key, SHA1), "root", company.key, SHA1),
   });

@@ -2,18 +2,21 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { signedResponse, signXml } from "../../src/sandbox/saml/sign.ts";
 import { responseXml } from "../../src/sandbox/saml/response.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
-import { expectRefused } from "../support/saml-attack.ts";
+import { Siege } from "../support/saml-attack.ts";
 import { reasonOf, startSamlCompany, type SamlCompany } from "../support/saml-company.ts";
 
 /** threats.md 4: an assertion that nobody asked for. */
 
 let redis: TestRedis;
 let company: SamlCompany;
+let siege: Siege;
 beforeAll(async () => {
   redis = await startRedis();
   company = await startSamlCompany({ redisUrl: redis.url, providers: [{ id: "loose", wantResponseSigned: false }] });
+  siege = new Siege(company);
 });
 afterAll(async () => {
+  await siege.end();
   await company.close();
   await redis.stop();
 });
@@ -35,7 +38,7 @@ test.each(["", "https://rolecall.example/", "saml"])(
 
 describe("under the RelayState of a sign-in of one's own", () => {
   test("an assertion that answers no request", async () => {
-    await expectRefused(company, {
+    await siege.expectRefused({
       reason: "saml_unsolicited",
       forge: (facts) => {
         const xml = responseXml(facts).replaceAll(/ InResponseTo="[^"]*"/g, "");
@@ -45,7 +48,7 @@ describe("under the RelayState of a sign-in of one's own", () => {
   });
 
   test("one that answers another request", async () => {
-    await expectRefused(company, {
+    await siege.expectRefused({
       reason: "saml_unsolicited",
       forge: (facts) => signedResponse({ ...facts, inResponseTo: "_another" }, company.key),
     });
@@ -58,7 +61,7 @@ describe("under the RelayState of a sign-in of one's own", () => {
       (xml: string) => xml.replace(/(<saml:SubjectConfirmationData InResponseTo=")[^"]*/, "$1_another"),
     ],
   ])("a stolen assertion that %s, in a Response that says it does, unsigned", async (_name, change) => {
-    await expectRefused(company, {
+    await siege.expectRefused({
       provider: "loose",
       reason: "saml_unsolicited",
       forge: (facts) => signXml(change(responseXml(facts)), "Assertion", company.key),

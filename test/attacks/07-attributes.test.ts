@@ -3,19 +3,22 @@ import type { ReasonCode } from "../../src/flow/errors.ts";
 import { responseXml } from "../../src/sandbox/saml/response.ts";
 import { signXml } from "../../src/sandbox/saml/sign.ts";
 import { startRedis, type TestRedis } from "../support/redis.ts";
-import { expectRefused } from "../support/saml-attack.ts";
+import { Siege } from "../support/saml-attack.ts";
 import { startSamlCompany, type SamlCompany } from "../support/saml-company.ts";
 
 /** threats.md 7: attributes that mean two things. */
 
 let redis: TestRedis;
 let company: SamlCompany;
+let siege: Siege;
 beforeAll(async () => {
   redis = await startRedis();
   const auth0 = { id: "auth0", kind: "auth0", directory: "auth0", emailDomains: ["labs.acme.example"] };
   company = await startSamlCompany({ redisUrl: redis.url, providers: [auth0] });
+  siege = new Siege(company);
 });
 afterAll(async () => {
+  await siege.end();
   await company.close();
   await redis.stop();
 });
@@ -35,7 +38,7 @@ const ROWS: readonly [name: string, reason: ReasonCode, added: string][] = [
 ];
 
 test.each(ROWS)("%s: %s", async (_name, reason, added) => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason,
     forge: (facts) => {
       const xml = responseXml(facts).replace("</saml:AttributeStatement>", `${added}</saml:AttributeStatement>`);
@@ -45,7 +48,7 @@ test.each(ROWS)("%s: %s", async (_name, reason, added) => {
 });
 
 test("a second AttributeStatement with the same attribute", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason: "attribute_ambiguous",
     forge: (facts) => {
       const second = `<saml:AttributeStatement>${attribute("groups", "bedrock-ml")}</saml:AttributeStatement>`;
@@ -56,7 +59,7 @@ test("a second AttributeStatement with the same attribute", async () => {
 });
 
 test("an object where the email's text is expected", async () => {
-  await expectRefused(company, {
+  await siege.expectRefused({
     reason: "email_malformed",
     forge: (facts) => {
       const xml = responseXml(facts).replace(">jane@acme.example<", "><x>jane@acme.example</x><");

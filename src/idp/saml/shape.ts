@@ -8,6 +8,8 @@ interface Shape {
   readonly namespace: string;
   /** The children that may stand there, and no others; "any": whatever holds no element that is named in this table. */
   readonly children: Readonly<Record<string, Times>> | "any";
+  /** Attributes that must be there. */
+  readonly needs?: readonly string[];
 }
 
 const leaf = {} as const;
@@ -43,8 +45,13 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   Subject: { namespace: SAML, children: { NameID: "1", SubjectConfirmation: "1" } },
   NameID: { namespace: SAML, children: leaf },
   SubjectConfirmation: { namespace: SAML, children: { SubjectConfirmationData: "1" } },
-  SubjectConfirmationData: { namespace: SAML, children: leaf },
-  Conditions: { namespace: SAML, children: { AudienceRestriction: "+", OneTimeUse: "?", ProxyRestriction: "?" } },
+  // An assertion that never ends is none (Profiles 4.1.4.2).
+  SubjectConfirmationData: { namespace: SAML, children: leaf, needs: ["NotOnOrAfter"] },
+  Conditions: {
+    namespace: SAML,
+    children: { AudienceRestriction: "+", OneTimeUse: "?", ProxyRestriction: "?" },
+    needs: ["NotOnOrAfter"],
+  },
   AudienceRestriction: { namespace: SAML, children: { Audience: "+" } },
   Audience: { namespace: SAML, children: leaf },
   OneTimeUse: { namespace: SAML, children: leaf },
@@ -117,6 +124,8 @@ function requireElement(element: XmlElement): void {
   const shape = Object.hasOwn(SHAPES, element.name) ? SHAPES[element.name] : undefined;
   if (!shape) return malformed("the message has an element that does not belong there");
   if (element.namespace !== shape.namespace) malformed(`${element.name} is of another namespace`);
+  const missing = shape.needs?.find((name) => !element.attributes.has(name));
+  if (missing !== undefined) malformed(`${element.name} has no ${missing}`);
   if (shape.children === "any") return requireHarmless(element);
   for (const child of element.children) {
     if (!Object.hasOwn(shape.children, child.name)) malformed(`${element.name} has a child that does not belong there`);

@@ -20,7 +20,7 @@ const STRONG: SignatureAlgorithms = {
 /** What to sign: `root`, or an assertion below it. */
 type Signed = "root" | "Assertion";
 
-/** `xml` with an enveloped signature over that element, after its Issuer, where SAML wants it; elsewhere: at its end. */
+/** `xml` with an enveloped signature over that element, after its Issuer, or first where there is none. */
 export function signXml(xml: string, signed: Signed, key: SamlIdpKey, algorithms = STRONG): string {
   const element = signed === "root" ? "/*" : "//*[local-name(.)='Assertion']";
   const signer = new SignedXml({
@@ -35,10 +35,11 @@ export function signXml(xml: string, signed: Signed, key: SamlIdpKey, algorithms
     digestAlgorithm: algorithms.digest,
   });
   const issuer = `${element}/*[local-name(.)='Issuer']`;
-  const hasIssuer = xml.includes("Issuer");
+  const opening = (signed === "root" ? /^[^]*?<[^?][^>]*>/ : /<[a-z]*:?Assertion[^>]*>/).exec(xml)?.[0] ?? "";
+  const afterIssuer = /^<(?:[a-z]+:)?Issuer/.test(xml.slice(xml.indexOf(opening) + opening.length));
   signer.computeSignature(xml, {
     prefix: "ds",
-    location: hasIssuer ? { reference: issuer, action: "after" } : { reference: element, action: "prepend" },
+    location: afterIssuer ? { reference: issuer, action: "after" } : { reference: element, action: "prepend" },
   });
   return signer.getSignedXml();
 }
