@@ -68,7 +68,7 @@ export function createServer(parts: HttpParts): express.Express {
   // People, by browser.
   app.get("/", session, home(page));
   const limitAnswers = limitAddress(limits, "sign_in_callback");
-  app.get("/login/:provider", limitBeginning(limits, "sign_in"), refuseSamlInQuery, beginSignIn(page));
+  app.get("/login/:provider", limitBeginning(limits, "sign_in"), refuseSamlInQuery, session, beginSignIn(page));
   app.get("/login/:provider/callback", limitAnswers, session, finishSignIn(page, "oidc"));
   app.post("/login/:provider/acs", limitAnswers, readSamlForm, session, finishSignIn(page, "saml"));
   app.post("/login/:provider/slo", limitAnswers, readSamlForm, samlLogout(page));

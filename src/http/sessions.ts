@@ -115,6 +115,13 @@ export async function startSession(req: Request, identity: RecordedIdentity): Pr
   }
 }
 
+/** Ends the session of that ID, whoever has its cookie. */
+export async function endSessionById(req: Request, id: string): Promise<void> {
+  await called((done) => {
+    req.sessionStore.destroy(id, done);
+  });
+}
+
 /** Ends the browser's session, here and in the store, and takes its cookie away. */
 export async function endSession(req: Request, res: Response, baseUrl: string): Promise<void> {
   await called((done) => req.session.destroy(done));

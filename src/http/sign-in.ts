@@ -15,7 +15,7 @@ import {
 } from "../flow/sign-in.ts";
 import { allowFormPost, callerOf, localPath, requireSameOrigin } from "./guard.ts";
 import type { Pages, PostPage } from "./pages.ts";
-import { endSession, requireSecureChannel, startSession } from "./sessions.ts";
+import { endSession, endSessionById, requireSecureChannel, startSession } from "./sessions.ts";
 import { giveSignInCookie, signInCookie } from "./sign-in-cookie.ts";
 
 /** The strategies, as passport holds them. */
@@ -58,10 +58,15 @@ export function finishSignIn(parts: SignInParts, protocol: ProviderConfig["proto
     const provider = providerOf(config, req, protocol);
     const caller = callerOf(req, res);
     const browser = signInCookie(req, config.baseUrl, protocol);
-    const { identity, next } = await recordingDenial(parts, caller, finish(parts, provider.id, req, res, browser));
+    const { identity, next, replaces } = await recordingDenial(
+      parts,
+      caller,
+      finish(parts, provider.id, req, res, browser),
+    );
     await requireSeldom(parts, identity, caller);
     const recorded = await completeSignIn(ledger, identity, caller);
     try {
+      if (replaces !== undefined) await endSessionById(req, replaces);
       await startSession(req, recorded);
     } catch (error) {
       // The record says that the sign-in went through; that nobody got in by it has to stand there too.
@@ -111,15 +116,19 @@ export function signOut(parts: Pick<SignInParts, "config" | "ledger" | "log">): 
 interface FinishedSignIn {
   readonly identity: Identity;
   readonly next: string;
+  /** ID of a session that ends with this sign-in. */
+  readonly replaces?: string | undefined;
 }
 
 /** Resolves when the browser was sent on its way: by the strategy, or by the form that it has made. */
 function begin(parts: SignInParts, id: string, req: Request, res: Response, browser: string): Promise<void> {
-  const options = { session: false, step: "begin", next: localPath(req.query["next"]), browser };
+  // Fixation: SAML's answer comes from another site, without the session's cookie, which then can't be ended by it.
+  const replaces = req.session.identity === undefined ? {} : { replaces: req.sessionID };
+  const options = { session: false, step: "begin", next: localPath(req.query["next"]), browser, ...replaces };
   return new Promise((resolve, reject) => {
     res.once("close", resolve);
-    authenticate<PostPage>(parts, id, options, req, res, (error, form) => {
-      if (form === undefined) {
+    authenticate(parts, id, options, req, res, (error, form) => {
+      if (form === undefined || !("action" in form)) {
         reject(asError(error));
         return;
       }
@@ -138,20 +147,20 @@ function finish(
 ): Promise<FinishedSignIn> {
   return new Promise((resolve, reject) => {
     const options = { session: false, step: "finish", browser };
-    authenticate<Identity>(parts, id, options, req, res, (error, identity, info) => {
-      if (identity === undefined) reject(asError(error));
-      else resolve({ identity, next: info?.next ?? "/" });
+    authenticate(parts, id, options, req, res, (error, identity, info) => {
+      if (identity === undefined || !("subject" in identity)) reject(asError(error));
+      else resolve({ identity, next: info?.next ?? "/", replaces: info?.replaces });
     });
   });
 }
 
-function authenticate<Answer>(
+function authenticate(
   parts: SignInParts,
   id: string,
   options: AuthenticateOptions,
   req: Request,
   res: Response,
-  done: (error: unknown, answer?: Answer, info?: { next?: string }) => void,
+  done: (error: unknown, answer?: Identity | PostPage, info?: { next?: string; replaces?: string }) => void,
 ): void {
   const handler = parts.passport.authenticate(id, options, done) as RequestHandler;
   void handler(req, res, done);

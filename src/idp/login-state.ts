@@ -41,10 +41,10 @@ export function loginStates(store: KeyValueStore, now: () => number): LoginState
     if (browser === undefined || !isBrowserOf(parse(seen), browser)) {
       return refuse("login_other_browser", "the state belongs to a sign-in that another browser began");
     }
-    return pendingNow(parse(seen));
+    return pendingNow(parse(seen) as PendingSignIn & Remembered);
   }
 
-  function pendingNow<Remembered>(pending: PendingSignIn & Remembered): PendingSignIn & Remembered {
+  function pendingNow<Pending extends PendingSignIn>(pending: Pending): Pending {
     return now() < pending.created + LIFE_SECONDS * 1000 ? pending : unknownState();
   }
 
@@ -57,7 +57,7 @@ export function loginStates(store: KeyValueStore, now: () => number): LoginState
     async take<Remembered>(state: string, browser: string | undefined) {
       await find(state, browser);
       const taken = await store.take(keyOf(state));
-      return taken === undefined ? unknownState() : pendingNow(parse<Remembered>(taken));
+      return taken === undefined ? unknownState() : pendingNow(parse(taken) as PendingSignIn & Remembered);
     },
 
     find,
@@ -73,8 +73,8 @@ function isBrowserOf(pending: PendingSignIn, browser: string): boolean {
 }
 
 /** Only `add` writes below these keys. */
-function parse<Remembered>(value: string): PendingSignIn & Remembered {
-  return JSON.parse(value) as PendingSignIn & Remembered;
+function parse(value: string): PendingSignIn {
+  return JSON.parse(value) as PendingSignIn;
 }
 
 function keyOf(state: string): string {

@@ -32,6 +32,8 @@ export type SignInOptions = AuthenticateOptions &
         readonly next: string;
         /** The secret in the browser's short-lived sign-in cookie. */
         readonly browser: string;
+        /** ID of the session that the browser has, for answers to which its cookie does not come along. */
+        readonly replaces?: string;
       }
     | { readonly step: "finish"; readonly browser: string | undefined }
   );
@@ -40,6 +42,8 @@ export type SignInOptions = AuthenticateOptions &
 export interface SignInInfo {
   /** Local path to go to. */
   readonly next: string;
+  /** ID of the session that the browser had when it began. */
+  readonly replaces?: string;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { promisify } from "node:util";
 import { decrypt } from "xml-encryption";
 import { refuse } from "../claim-rules.ts";
 import { algorithmOf } from "./shape.ts";
@@ -14,20 +15,17 @@ const RSA_OAEP = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p";
  * the response has been verified. Only then CBC is taken, since by our answers to changed ciphertexts anybody could
  * read it (Jager and Somorovsky, "How to break XML encryption"). Rejects with `saml_malformed`, whatever is wrong with it.
  */
-export async function decryptedAssertion(
+export function decryptedAssertion(
   response: { readonly text: string; readonly root: XmlElement },
   key: string,
   ciphertextSigned: boolean,
 ): Promise<string> {
   requireStrongEncryption(response.root, ciphertextSigned ? [...GCM, ...CBC] : GCM);
   const [encrypted] = elementsOf(parseXml(response.text), SAML, "EncryptedAssertion");
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const options = { key, disallowDecryptionWithInsecureAlgorithm: true, warnInsecureAlgorithm: false };
-  decrypt(String(encrypted), options, (error, xml) => {
-    if (error) reject(error);
-    else resolve(String(xml));
-  });
-  return promise.catch(() => refuse("saml_malformed", "the encrypted assertion can't be decrypted"));
+  // It may throw right away, too.
+  const decryption = Promise.resolve().then(() => promisify(decrypt)(String(encrypted), options));
+  return decryption.catch(() => refuse("saml_malformed", "the encrypted assertion can't be decrypted"));
 }
 
 function requireStrongEncryption(response: XmlElement, taken: readonly string[]): void {

@@ -126,7 +126,10 @@ function requireElement(element: XmlElement): void {
   if (element.namespace !== shape.namespace) malformed(`${element.name} is of another namespace`);
   const missing = shape.needs?.find((name) => !element.attributes.has(name));
   if (missing !== undefined) malformed(`${element.name} has no ${missing}`);
-  if (shape.children === "any") return requireHarmless(element);
+  if (shape.children === "any") {
+    requireHarmless(element);
+    return;
+  }
   for (const child of element.children) {
     if (!Object.hasOwn(shape.children, child.name)) malformed(`${element.name} has a child that does not belong there`);
     requireElement(child);

@@ -55,8 +55,8 @@ export class SamlStrategy extends Strategy {
       );
     } else {
       finishSignIn(this.parts, formOf(req), options.browser).then(
-        ({ identity, next }) => {
-          this.success(identity, { next } satisfies SignInInfo);
+        ({ identity, ...info }) => {
+          this.success(identity, info);
         },
         (error: unknown) => {
           this.error(error as SignInRefusal);
@@ -68,12 +68,12 @@ export class SamlStrategy extends Strategy {
 
 async function beginSignIn(
   { client, loginStates, provider }: SamlStrategyParts,
-  { next, browser }: { next: string; browser: string },
+  { next, browser, replaces }: { next: string; browser: string; replaces?: string },
 ): Promise<BegunSaml> {
   // Our own half of the binding, whatever is wrong with the XML: 43 characters of the 80 that may be (Bindings 3.4.3).
   const state = randomBytes(32).toString("base64url");
   const { begun, pending } = await client.begin(state);
-  await loginStates.add({ state, provider: provider.id, next, browser }, pending);
+  await loginStates.add({ state, provider: provider.id, next, browser }, { ...pending, replaces });
   return begun;
 }
 
@@ -91,13 +91,13 @@ async function finishSignIn(
   parts: SamlStrategyParts,
   { relayState, samlResponse }: PostedForm,
   browser: string | undefined,
-): Promise<{ identity: Identity; next: string }> {
+): Promise<{ identity: Identity } & SignInInfo> {
   const { provider, client, loginStates, sessions, now } = parts;
   let about: SignInRefusal["about"];
   try {
     if (samlResponse === undefined) refuse("saml_malformed", "the form has not one SAMLResponse");
     if (relayState === undefined || relayState === "") refuse("saml_unsolicited", "there is no RelayState of ours");
-    const pending = await loginStates.find<PendingSaml>(relayState, browser);
+    const pending = await loginStates.find<PendingSaml & Pick<SignInInfo, "replaces">>(relayState, browser);
     about = { provider: pending.provider };
     requireSameProvider(provider, pending);
     about = { provider: provider.id, directory: provider.directory };
@@ -106,7 +106,8 @@ async function finishSignIn(
     const identity = identityFromClaims(provider, claims, parts.paths(), now());
     await sessions.useOnce(provider.id, subject);
     await loginStates.take(relayState, browser);
-    return { identity: await sessions.begin(identity, subject), next: pending.next };
+    const { next, replaces } = pending;
+    return { identity: await sessions.begin(identity, subject), next, ...(replaces !== undefined && { replaces }) };
   } catch (error) {
     throw new SignInRefusal(asRefusal(error), about);
   }

@@ -7,7 +7,6 @@ export const SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol";
 export const MD = "urn:oasis:names:tc:SAML:2.0:metadata";
 export const DS = "http://www.w3.org/2000/09/xmldsig#";
 export const XENC = "http://www.w3.org/2001/04/xmlenc#";
-export const POST_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST";
 
 /** One element of a document, with names in their namespaces; what it holds can't change any more. */
 export interface XmlElement {

@@ -1,6 +1,7 @@
-import { encrypt } from "xml-encryption";
 import { createPublicKey } from "node:crypto";
+import { promisify } from "node:util";
 import { SignedXml } from "xml-crypto";
+import { encrypt } from "xml-encryption";
 import type { SamlIdpKey } from "./key.ts";
 import { responseXml, type ResponseFacts } from "./response.ts";
 
@@ -63,7 +64,6 @@ export async function encryptAssertion(
   keyAlgorithm: KeyEncryption = "http://www.w3.org/2001/04/xmlenc#rsa-oaep-mgf1p",
 ): Promise<string> {
   const assertion = /<(saml:)?Assertion[^]*<\/\1Assertion>/.exec(xml)?.[0] ?? "";
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
   const options = {
     rsa_pub: String(createPublicKey(certificate).export({ type: "spki", format: "pem" })),
     pem: certificate,
@@ -71,11 +71,7 @@ export async function encryptAssertion(
     keyEncryptionAlgorithm: keyAlgorithm,
     warnInsecureAlgorithm: false,
   };
-  encrypt(assertion, options, (error, encrypted) => {
-    if (error) reject(error);
-    else resolve(String(encrypted));
-  });
-  const data = await promise;
+  const data = await promisify(encrypt)(assertion, options);
   return xml.replace(
     assertion,
     () =>
