@@ -2,7 +2,7 @@ import { open } from "node:fs/promises";
 import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigWithoutSecrets } from "../config/load.ts";
-import { seconds } from "../config/rules.ts";
+import { seconds } from "../config/checks.ts";
 import { Refusal } from "../flow/errors.ts";
 import {
   activeNow,

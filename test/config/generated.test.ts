@@ -26,11 +26,12 @@ interface JsonSchema {
   readonly items?: JsonSchema;
   readonly additionalProperties?: JsonSchema | boolean;
   readonly anyOf?: readonly JsonSchema[];
+  readonly oneOf?: readonly JsonSchema[];
 }
 
 function fieldNames(schema: JsonSchema): string[] {
   const below = Object.entries(schema.properties ?? {}).flatMap(([name, field]) => [name, ...fieldNames(field)]);
-  const others = [schema.items, schema.additionalProperties, ...(schema.anyOf ?? [])];
+  const others = [schema.items, schema.additionalProperties, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])];
   return [...below, ...others.flatMap((other) => (typeof other === "object" ? fieldNames(other) : []))];
 }
 
