@@ -27,8 +27,6 @@ export interface Document extends Node {
 type Handler = (message: unknown) => void;
 
 export class DOMParser {
-  constructor(options?: {
-    errorHandler?: { warning: Handler; error: Handler; fatalError: Handler };
-  });
+  constructor(options?: { errorHandler?: { warning: Handler; error: Handler; fatalError: Handler } });
   parseFromString(xml: string, mimeType: "text/xml"): Document;
 }
