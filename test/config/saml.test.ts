@@ -20,7 +20,8 @@ const saml = {
 };
 
 function of(over: object): Parameters<typeof faults> {
-  const provider = Object.fromEntries(Object.entries({ ...saml, ...over }).filter(([, value]) => value !== undefined));
+  const fields: [string, unknown][] = Object.entries({ ...saml, ...over });
+  const provider = Object.fromEntries(fields.filter(([, value]) => value !== undefined));
   return [changed("providers", [provider]), undefined, { "okta.pem": pem, "weak.pem": weak, "none.pem": "x" }];
 }
 
