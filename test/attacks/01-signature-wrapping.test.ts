@@ -19,9 +19,12 @@ beforeAll(async () => {
   siege = new Siege(company);
 });
 afterAll(async () => {
-  await siege.end();
-  await company.close();
-  await redis.stop();
+  try {
+    await siege.end();
+  } finally {
+    await company.close();
+    await redis.stop();
+  }
 });
 
 const SIGNED: Readonly<Record<string, (facts: ResponseFacts) => string>> = {

@@ -24,9 +24,12 @@ beforeAll(async () => {
   siege = new Siege(company);
 });
 afterAll(async () => {
-  await siege.end();
-  await company.close();
-  await redis.stop();
+  try {
+    await siege.end();
+  } finally {
+    await company.close();
+    await redis.stop();
+  }
 });
 
 type Forge = (xml: string) => string;

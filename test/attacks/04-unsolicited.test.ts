@@ -16,9 +16,12 @@ beforeAll(async () => {
   siege = new Siege(company);
 });
 afterAll(async () => {
-  await siege.end();
-  await company.close();
-  await redis.stop();
+  try {
+    await siege.end();
+  } finally {
+    await company.close();
+    await redis.stop();
+  }
 });
 
 test.each(["", "https://rolecall.example/", "saml"])(

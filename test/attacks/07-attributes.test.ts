@@ -18,9 +18,12 @@ beforeAll(async () => {
   siege = new Siege(company);
 });
 afterAll(async () => {
-  await siege.end();
-  await company.close();
-  await redis.stop();
+  try {
+    await siege.end();
+  } finally {
+    await company.close();
+    await redis.stop();
+  }
 });
 
 const attribute = (name: string, value: string): string =>

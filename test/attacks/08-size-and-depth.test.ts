@@ -24,10 +24,14 @@ beforeAll(async () => {
   begun = await browser.begin();
 });
 afterAll(async () => {
-  // The honest answer to the sign-in that all of these were posted for.
-  expect((await browser.post(begun, signedResponse(browser.facts(begun), company.key))).status).toBe(303);
-  await company.close();
-  await redis.stop();
+  try {
+    // The honest answer to the sign-in that all of these were posted for.
+    const honest = await browser.post(begun, signedResponse(browser.facts(begun), company.key));
+    expect(honest.status).toBe(303);
+  } finally {
+    await company.close();
+    await redis.stop();
+  }
 });
 
 const NESTED = "<a>".repeat(100_000) + "</a>".repeat(100_000);
