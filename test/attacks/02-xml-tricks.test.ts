@@ -134,6 +134,21 @@ test("a signature of the Response that does not hold, where none is asked for", 
   });
 });
 
+test("a changed email, where the Assertion alone is signed", async () => {
+  await siege.expectRefused({
+    provider: "loose",
+    reason: "saml_signature_invalid",
+    forge: (facts) => signedResponse(facts, company.key, { response: false }).replace("jane@acme", "ceo@acme"),
+  });
+});
+
+test("an Assertion that a stranger signed, in a Response that the provider signed", async () => {
+  await siege.expectRefused({
+    reason: "saml_signature_invalid",
+    forge: (facts) => signXml(signXml(responseXml(facts), "Assertion", stranger), "root", company.key),
+  });
+});
+
 test("a stranger's signatures, with the stranger's certificate beside them", async () => {
   await siege.expectRefused({
     reason: "saml_signature_invalid",
