@@ -1,19 +1,21 @@
 import { readFileSync } from "node:fs";
-import type { Config, ProviderConfig } from "../config/config.ts";
+import type { Config, ProviderConfig, SamlProvider } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigWithoutSecrets } from "../config/load.ts";
 import { reason, Refusal } from "../flow/errors.ts";
 import type { Identity, JsonValue } from "../flow/identity.ts";
 import { roleSessionName } from "../flow/session-name.ts";
 import { claimsRead, MappingRefusal, mapTags, type TraceStep } from "../flow/tags.ts";
+import type { Claims } from "../idp/claim-rules.ts";
 import { identityFromClaims } from "../idp/identity.ts";
+import { samlClaims } from "../idp/saml/claims.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 
 export interface ExplainOptions {
   readonly config: string;
   /** Provider ID. */
   readonly provider: string;
-  /** A file: one JSON object, the claims as the provider sends them. */
+  /** A file: one JSON object, the claims as the provider sends them; SAML: the attributes, and `NameID`. */
   readonly claims: string;
   readonly json: boolean;
 }
@@ -67,13 +69,19 @@ function explainClaims(options: ExplainOptions, io: OperatorIo): number {
 function followClaims(config: Config, provider: ProviderConfig, claims: Record<string, JsonValue>): Explanation {
   let known: Explanation = { provider: provider.id };
   try {
-    const identity = identityFromClaims(provider, claims, claimsRead(config.mapping, provider.id), Date.now());
+    const named = provider.protocol === "saml" ? fromAttributes(provider, claims) : claims;
+    const identity = identityFromClaims(provider, named, claimsRead(config.mapping, provider.id), Date.now());
     known = { ...known, identity, sessionName: roleSessionName(identity) };
     return { ...known, ...mapTags(config.mapping, identity) };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return { ...known, ...(error instanceof MappingRefusal && { trace: error.trace }), refusal: error };
   }
+}
+
+/** A SAML provider's attributes by their names, and the NameID under that name. */
+function fromAttributes(provider: SamlProvider, { NameID: nameId, ...attributes }: Record<string, JsonValue>): Claims {
+  return samlClaims(provider, Object.entries(attributes), typeof nameId === "string" ? nameId : undefined);
 }
 
 function readConfig(file: string, io: OperatorIo): Config | undefined {

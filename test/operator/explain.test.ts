@@ -49,6 +49,37 @@ describe("rolecall-broker explain", () => {
     },
   );
 
+  it("takes a SAML provider's attributes as they are sent", async () => {
+    using folder = configFolder();
+    const io = recordingIo({});
+    const tenant = "3f6d1c0a-9b42-4f6e-8a57-c1d2e3f4a5b6";
+    const oid = "6a5d2c14-03b7-4b7d-9b0e-7f1a2c3d4e01";
+    folder.write("idp.xml", "not read here");
+    const provider = {
+      id: "entra",
+      kind: "entra",
+      protocol: "saml",
+      issuer: `https://sts.windows.net/${tenant}/`,
+      metadata: { file: "idp.xml" },
+      emailDomains: ["acme.example"],
+    };
+    const claims = {
+      NameID: "jane",
+      "http://schemas.microsoft.com/identity/claims/tenantid": tenant,
+      "http://schemas.microsoft.com/identity/claims/objectidentifier": oid,
+      "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress": "jane@acme.example",
+      "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups": "bedrock-search",
+    };
+    const options = {
+      config: folder.write("rolecall.yaml", { ...productionConfig(), providers: [provider] }),
+      claims: folder.write("claims.json", JSON.stringify(claims)),
+      provider: "entra",
+      json: true,
+    };
+    expect(await explain(options, io)).toBe(0);
+    expect(JSON.parse(io.stdout())).toMatchObject({ subject: `${tenant}/${oid}`, tags: { team: "search" } });
+  });
+
   it("shows who, tags, and what became of every rule", async () => {
     const { code, stdout, stderr } = await run(person);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });

@@ -25,22 +25,33 @@ export function nameIdFormatOf(provider: SamlProvider): string | undefined {
   return subjectClaimOf(provider) === undefined ? PERSISTENT : undefined;
 }
 
+/** An attribute's name, and its value; null: none. */
+type Attribute = readonly [name: string, value: JsonValue];
+
+/** The attributes of a verified assertion, in its order. One value is text, several are a list, an element in a value makes an object of it. */
+export function attributesOf(assertion: XmlElement): Attribute[] {
+  const statements = childrenOf(assertion, SAML, "AttributeStatement");
+  const attributes = statements.flatMap((statement) => childrenOf(statement, SAML, "Attribute"));
+  return attributes.map((attribute) => [attribute.attributes.get("Name") ?? "", valueOf(attribute)]);
+}
+
 /**
- * The attributes of a verified assertion as claims, under the names that the same provider's ID tokens have, so that one
- * rule reads both; `sub` is the person's ID. One value is text, several are a list, an element in a value makes an object of it.
- * Throws `attribute_ambiguous` where a name is given twice, by two names of one meaning, or is not an attribute's to have.
+ * The attributes as claims, under the names that the same provider's ID tokens have, so that one rule reads both; `sub` is
+ * the person's ID. `nameId`: undefined where there is none. Throws `attribute_ambiguous` where a name is given twice, by two
+ * names of one meaning, or is not an attribute's to have.
  */
-export function samlClaims(provider: SamlProvider, assertion: XmlElement, nameId: string): Claims {
+export function samlClaims(
+  provider: SamlProvider,
+  attributes: Iterable<Attribute>,
+  nameId: string | undefined,
+): Claims {
   const names = attributeNamesOf(provider.kind);
   const claims = new Map<string, JsonValue>();
-  for (const statement of childrenOf(assertion, SAML, "AttributeStatement")) {
-    for (const attribute of childrenOf(statement, SAML, "Attribute")) {
-      const given = attribute.attributes.get("Name") ?? "";
-      const name = names.get(given) ?? given;
-      if (RESERVED.has(given) || given === "") ambiguous("an attribute has a name that is not its own");
-      if (claims.has(name)) ambiguous(`an attribute that says ${name} is given twice`);
-      claims.set(name, valueOf(attribute));
-    }
+  for (const [given, value] of attributes) {
+    const name = names.get(given) ?? given;
+    if (RESERVED.has(given) || given === "") ambiguous("an attribute has a name that is not its own");
+    if (claims.has(name)) ambiguous(`an attribute that says ${name} is given twice`);
+    claims.set(name, value);
   }
   nameSubject(provider, claims, nameId);
   // Without a value an attribute says nothing; but given twice it is all the same.
@@ -48,7 +59,7 @@ export function samlClaims(provider: SamlProvider, assertion: XmlElement, nameId
 }
 
 /** Entra ID's people are named by two claims (src/idp/entra.ts). */
-function nameSubject(provider: SamlProvider, claims: Map<string, JsonValue>, nameId: string): void {
+function nameSubject(provider: SamlProvider, claims: Map<string, JsonValue>, nameId: string | undefined): void {
   if (provider.kind === "entra") return;
   const subjectClaim = subjectClaimOf(provider);
   if (subjectClaim === "sub") return;

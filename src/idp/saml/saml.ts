@@ -3,7 +3,7 @@ import { SAML as NodeSaml, type SamlConfig, ValidateInResponseTo } from "@node-s
 import type { SamlProvider } from "../../config/config.ts";
 import { type Claims, refuse } from "../claim-rules.ts";
 import { checkAssertion, checkResponse, requireSuccess, type Expected, type Subject } from "./assertion.ts";
-import { nameIdFormatOf, samlClaims } from "./claims.ts";
+import { attributesOf, nameIdFormatOf, samlClaims } from "./claims.ts";
 import { decryptedAssertion } from "./decrypt.ts";
 import { idpFacts, type IdpFacts } from "./idp-metadata.ts";
 import { checkLogoutRequest, type Logout } from "./logout-request.ts";
@@ -83,7 +83,7 @@ export function samlClient(provider: SamlProvider, options: SamlOptions): SamlCl
       const expected = expectedOf(provider, `${address}/acs`, pending, now());
       checkResponse(response.root, expected);
       const subject = checkAssertion(assertion, expected);
-      return { subject, claims: samlClaims(provider, assertion, subject.nameId) };
+      return { subject, claims: samlClaims(provider, attributesOf(assertion), subject.nameId) };
     },
 
     async logout(samlRequest) {
