@@ -2,6 +2,7 @@ import express from "express";
 import type { Strategy } from "passport";
 import type { Config } from "../config/config.ts";
 import { Refusal, REASONS, type ReasonCode } from "../flow/errors.ts";
+import type { Identity } from "../flow/identity.ts";
 import type { IssuedCredentials, IssueRequest } from "../flow/issue.ts";
 import type { KeyValueStore, LedgerPort, Log } from "../flow/ports.ts";
 import type { RateLimits } from "../flow/rate-limit.ts";
