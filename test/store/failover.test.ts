@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { Refusal } from "../../src/flow/errors.ts";
 import { redisStore } from "../../src/store/redis.ts";
 import { recordingLog } from "../support/log.ts";
@@ -139,7 +139,8 @@ describe("by Sentinel, with each write on a replica", () => {
 
   it("the primary freezes and wakes up after another one has taken over: nobody is told what was true before", async () => {
     const reader = redisStore(group.url(), recordingLog());
-    await reader.set("truth", "old", 600);
+    onTestFinished(() => reader.close());
+    await answers(() => reader.set("truth", "old", 600));
     const old = await group.primaryOf("");
     group.pause(old);
     const current = await newPrimary(group, "", old);
@@ -154,16 +155,17 @@ describe("by Sentinel, with each write on a replica", () => {
     expect([...told]).toEqual(["new"]);
     expect(await reader.add("mark", "used", 600)).toBe(true);
     expect(await group.ask(current, "exists", "rolecall:mark")).toBe(1);
-    await reader.close();
   });
 });
 
 describe("by Sentinel, where no replica is left", () => {
   it("refuses writes that were to be on one, goes on reading, and writes again when one is there", async () => {
     const group = await startSentinels(1);
+    onTestFinished(() => group.stop());
     const store = redisStore(group.url(1), recordingLog());
+    onTestFinished(() => store.close());
     const [primary = 0, replica = 0] = group.nodes;
-    await store.set("session", "Jane's", 600);
+    await answers(() => store.set("session", "Jane's", 600));
     await group.kill(replica);
     await expect(store.add("mark", "used", 600)).rejects.toMatchObject({
       code: "store_unavailable",
@@ -175,8 +177,6 @@ describe("by Sentinel, where no replica is left", () => {
     await answers(() => store.set("session", "Joe's", 600));
     expect(await group.ask(replica, "get", "rolecall:session")).toBe("Joe's");
     expect(await group.primaryOf("")).toBe(primary);
-    await store.close();
-    await group.stop();
   });
 });
 
