@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
+COPY types ./types
 COPY src ./src
 RUN node node_modules/typescript/bin/tsc -p tsconfig.build.json
 
