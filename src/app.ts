@@ -1,6 +1,7 @@
 import type { RequestListener } from "node:http";
 import type { Request, Response } from "express";
-import { stsClient } from "./aws/sts.ts";
+import { samlAudience } from "./aws/saml-response.ts";
+import { stsClient, type SamlTrust } from "./aws/sts.ts";
 import { VERSION } from "./cli/version.ts";
 import type { Config } from "./config/config.ts";
 import { Refusal } from "./flow/errors.ts";
@@ -46,6 +47,7 @@ import type { TokenRequest } from "./oauth/grants.ts";
 import { KeysInForce } from "./keys-in-force.ts";
 import { configChanged, ConfigInForce, type ReloadOutcome } from "./config-in-force.ts";
 import { Opened } from "./opened.ts";
+import { SamlFederation } from "./saml-federation.ts";
 import { samlProviders } from "./saml-providers.ts";
 import { memoryStore } from "./store/memory.ts";
 import { redisStore } from "./store/redis.ts";
@@ -102,7 +104,9 @@ async function joinParts(
   const { aws, baseUrl, stateDir } = config;
   // C2SP tlog-checkpoint: the log's origin is a URL without its scheme.
   const origin = `${new URL(baseUrl).host}/ledger`;
-  const file = await openKeys(stateDir, { signingAlgorithm: aws.signingAlgorithm, origin, now });
+  const trust = samlTrust(config);
+  const { signingAlgorithm } = aws;
+  const file = await openKeys(stateDir, { signingAlgorithm, origin, saml: trust !== undefined, now });
   const checkpointKey = checkpointKeyOf(file, config);
   const record = await openLedger({ ...configuredPlace(config), checkpointKey, log, now });
   opened.add(() => record.close());
@@ -146,7 +150,8 @@ async function joinParts(
 
   const federation = new Federation(keys, { ...aws, issuer: fixed.issuer, now });
   opened.add(() => federation.close());
-  const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, log, now });
+  const samlFederation = trust && new SamlFederation(keys, trust);
+  const sts = stsClient({ region: aws.region, endpoint: aws.stsEndpoint, saml: trust, log, now });
   opened.add(sts.close);
   const authorizationServer = createAuthorizationServer({
     issuer: `${baseUrl}/oauth`,
@@ -168,7 +173,7 @@ async function joinParts(
     ledger,
     refreshClaims,
     mapTags: observedMapping(mapTags, steps),
-    sign: observedSigner((claims) => federation.sign(claims), steps),
+    sign: observedSigner((...session) => (samlFederation ?? federation).sign(...session), steps),
     assumeRole: observedSts(sts.assumeRole, steps),
     exchanges: new Exchanges(),
     async requireLive(identity, grantId) {
@@ -190,6 +195,7 @@ async function joinParts(
     decide: (identity, grantId) => decide(ports, settings(), identity, grantId),
     issue: observedIssue((request) => issueCredentials(ports, settings(), request), steps),
     documents: () => federation.documents,
+    samlMetadata: samlFederation && (() => samlFederation.metadata),
     isStopping: () => listener.retired,
     cookieKeys: () => keys().cookieKeys,
     limits,
@@ -215,11 +221,18 @@ function callerIn({ req, res }: TokenRequest): Caller {
   return callerOf(req as Request, res as Response);
 }
 
+/** Undefined: AWS trusts the broker as an OIDC provider. */
+function samlTrust({ aws: { federation, samlProviderArn, region }, baseUrl }: Config): SamlTrust | undefined {
+  if (federation !== "saml" || samlProviderArn === undefined) return undefined;
+  return { samlProviderArn, issuer: `${baseUrl}/federation`, audience: samlAudience(region) };
+}
+
 /** What only a restart changes. */
 function fixedSettings({ aws, providers, baseUrl, signInMaxAgeSeconds }: Config): Omit<IssueSettings, "mapping"> {
   return {
+    federation: aws.federation,
     issuer: `${baseUrl}/federation`,
-    audience: aws.audience,
+    audience: aws.federation === "saml" ? samlAudience(aws.region) : aws.audience,
     roleArn: aws.roleArn,
     transitiveTags: aws.transitiveTags,
     sessionDurationSeconds: aws.sessionDurationSeconds,

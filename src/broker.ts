@@ -271,11 +271,12 @@ keys
   .option(...CONFIG)
   .addOption(
     new Option("--use <use>", "what the key is for")
-      .choices(["federation", "oauth", "cookies", "sealing"])
+      .choices(["federation", "saml", "oauth", "cookies", "sealing"])
       .default("federation"),
   )
   .addOption(new Option("--delay <duration>", "until it is active, 1m to 30d").default("24h"))
   .addOption(new Option("--now", "active at once; with a key that is prepared already, that one").conflicts("delay"))
+  .option("--activate", "for saml: the prepared key signs from now on, since AWS has its certificate")
   .option("--kms <arn>", "for federation: a key in AWS KMS instead of one in keys.json")
   .option(...JSON_OUTPUT)
   .addHelpText(
@@ -286,12 +287,24 @@ Run it for one keys.json, then copy that where brokers have copies of their own.
 Examples:
   rolecall-broker keys rotate --config rolecall.yaml
   rolecall-broker keys rotate --use cookies --delay 1h
+  rolecall-broker keys rotate --use saml
+  rolecall-broker keys rotate --use saml --activate
   rolecall-broker keys rotate --kms arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab`,
   )
-  .action(async (options: { config: string; use: KeyUse; delay: string; now?: true; kms?: string; json?: true }) => {
-    const { keysRotate } = await import("./operator/keys.ts");
-    process.exitCode = await keysRotate(options, io);
-  });
+  .action(
+    async (options: {
+      config: string;
+      use: KeyUse;
+      delay: string;
+      now?: true;
+      activate?: true;
+      kms?: string;
+      json?: true;
+    }) => {
+      const { keysRotate } = await import("./operator/keys.ts");
+      process.exitCode = await keysRotate(options, io);
+    },
+  );
 
 keys
   .command("revoke")

@@ -2,7 +2,7 @@ import { federationSigner } from "./aws/federation-token.ts";
 import { issuerDocuments, type IssuerDocuments } from "./aws/issuer-documents.ts";
 import type { Kms } from "./aws/kms.ts";
 import { keySigner, publishedKey, type Signer } from "./aws/signer.ts";
-import type { FederationClaims, SignedFederationToken, SignFederationToken } from "./flow/federation-token.ts";
+import type { FederationClaims, SignedFederationToken } from "./flow/federation-token.ts";
 import { following } from "./flow/following.ts";
 import type { FederationKey, Keys } from "./keys/key-format.ts";
 
@@ -18,7 +18,7 @@ export interface FederationSettings {
 /** What AWS sees of the broker: the published documents, and tokens by the active one of their keys, wherever it lies. */
 export class Federation {
   readonly #settings: FederationSettings;
-  readonly #current: () => { readonly documents: IssuerDocuments; readonly sign: SignFederationToken };
+  readonly #current: () => { readonly documents: IssuerDocuments; readonly sign: ReturnType<typeof federationSigner> };
   #kms: Promise<Kms> | undefined;
 
   constructor(keys: () => Keys, settings: FederationSettings) {

@@ -12,6 +12,9 @@ export interface Node {
 }
 
 export interface Element extends Node {
+  readonly textContent: string | null;
+  /** "" where there is none. */
+  getAttribute(name: string): string;
   readonly localName: string;
   readonly namespaceURI: string | null | undefined;
   readonly attributes: {

@@ -10,7 +10,7 @@ export interface StsError {
 }
 
 /**
- * What STS answers to AssumeRoleWithWebIdentity when it says no (AWS STS API reference, "Errors" and "Common errors").
+ * What STS answers to AssumeRoleWithWebIdentity and AssumeRoleWithSAML when it says no (AWS STS API reference, "Errors" and "Common errors").
  * An expired token is not sent again: it was minted a moment ago, so that a clock is wrong. AccessDenied is not
  * retried either, though a new role or provider causes it for some ten seconds: the caller's sentence says so.
  */

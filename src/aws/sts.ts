@@ -2,9 +2,11 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  AssumeRoleWithSAMLCommand,
   AssumeRoleWithWebIdentityCommand,
   STSClient,
   STSServiceException,
+  type AssumeRoleWithSAMLCommandOutput,
   type AssumeRoleWithWebIdentityCommandOutput,
 } from "@aws-sdk/client-sts";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
@@ -25,12 +27,26 @@ export interface StsClientOptions {
   readonly region: string;
   /** Development only; left out: the regional endpoint of AWS. */
   readonly endpoint?: string | undefined;
+  /** By AssumeRoleWithSAML, and what its answers must say; left out: by AssumeRoleWithWebIdentity. */
+  readonly saml?: SamlTrust | undefined;
   readonly log: Log;
   /** For tests: milliseconds as above, and the clock (epoch milliseconds). */
   readonly limits?: { readonly connection?: number; readonly attempt?: number; readonly call?: number };
   readonly backoff?: number;
   readonly now?: () => number;
 }
+
+export interface SamlTrust {
+  /** The IAM SAML provider. */
+  readonly samlProviderArn: string;
+  /** Our entity ID. */
+  readonly issuer: string;
+  /** The Recipient of our assertions. */
+  readonly audience: string;
+}
+
+type Request = Parameters<AssumeRole>[0];
+type Answer = AssumeRoleWithWebIdentityCommandOutput | AssumeRoleWithSAMLCommandOutput;
 
 /**
  * {@link AssumeRole} over HTTPS to STS, and `close` for its kept-alive connections. Unsigned: it needs no AWS
@@ -39,17 +55,12 @@ export interface StsClientOptions {
  */
 export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; close: () => void } {
   const client = isolatedClient(options);
-  const { log, limits = {}, backoff = BACKOFF, now = Date.now } = options;
-  const callWithin = async (request: Parameters<AssumeRole>[0], deadline: AbortSignal): Promise<StsSession> => {
-    const command = new AssumeRoleWithWebIdentityCommand({
-      RoleArn: request.roleArn,
-      RoleSessionName: request.sessionName,
-      WebIdentityToken: request.webIdentityToken,
-      DurationSeconds: request.durationSeconds,
-    });
+  const { saml, log, limits = {}, backoff = BACKOFF, now = Date.now } = options;
+  const ask = saml === undefined ? askByWebIdentity : askBySaml(saml);
+  const callWithin = async (request: Request, deadline: AbortSignal): Promise<StsSession> => {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return sessionOf(await client.send(command, { abortSignal: deadline }), now(), request.durationSeconds);
+        return sessionOf(await ask(client, request, deadline), now(), request.durationSeconds);
       } catch (error) {
         const { refusal, retry } = refused(error);
         log.warn({ code: refusal.code, attempt, stsRequestId: refusal.stsRequestId }, refusal.message);
@@ -77,6 +88,36 @@ export function stsClient(options: StsClientOptions): { assumeRole: AssumeRole; 
     close: () => {
       client.destroy();
     },
+  };
+}
+
+type Ask = (client: STSClient, request: Request, deadline: AbortSignal) => Promise<Answer>;
+
+const askByWebIdentity: Ask = (client, request, deadline) => {
+  const command = new AssumeRoleWithWebIdentityCommand({
+    RoleArn: request.roleArn,
+    RoleSessionName: request.sessionName,
+    WebIdentityToken: request.token,
+    DurationSeconds: request.durationSeconds,
+  });
+  return client.send(command, { abortSignal: deadline });
+};
+
+/** The session's name is in the assertion; the answer says whose assertion STS has read. */
+function askBySaml({ samlProviderArn, issuer, audience }: SamlTrust): Ask {
+  return async (client, request, deadline) => {
+    const command = new AssumeRoleWithSAMLCommand({
+      RoleArn: request.roleArn,
+      PrincipalArn: samlProviderArn,
+      SAMLAssertion: request.token,
+      DurationSeconds: request.durationSeconds,
+    });
+    const answer = await client.send(command, { abortSignal: deadline });
+    if (answer.Issuer !== issuer || answer.Subject !== request.sessionName || answer.Audience !== audience) {
+      const what = "STS answered for another issuer, subject or audience";
+      throw new StsRefusal("sts_response_invalid", what, answer.$metadata.requestId);
+    }
+    return answer;
   };
 }
 
@@ -114,7 +155,7 @@ export function regionalEndpoint(region: string): string {
   return `https://sts.${region}.${region.startsWith("cn-") ? "amazonaws.com.cn" : "amazonaws.com"}`;
 }
 
-function sessionOf(output: AssumeRoleWithWebIdentityCommandOutput, now: number, durationSeconds: number): StsSession {
+function sessionOf(output: Answer, now: number, durationSeconds: number): StsSession {
   const requestId = output.$metadata.requestId;
   const invalid = (what: string): StsRefusal => new StsRefusal("sts_response_invalid", what, requestId);
   const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = output.Credentials ?? {};

@@ -29,7 +29,9 @@ export interface Config {
   readonly aws: {
     readonly region: string;
     readonly roleArn: string;
-    readonly federation: "web-identity";
+    readonly federation: "web-identity" | "saml";
+    /** Where `federation` is saml. */
+    readonly samlProviderArn: string | undefined;
     readonly audience: string;
     readonly sessionDurationSeconds: number;
     readonly signingAlgorithm: "ES256" | "RS256";

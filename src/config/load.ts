@@ -124,9 +124,10 @@ function allowedFiles(tags: Readable["tags"], folder: string): string[] {
 }
 
 function awsOf(aws: ConfigFile["aws"]): Config["aws"] {
-  const { sessionDuration, stsEndpoint, kmsEndpoint, ...rest } = aws;
+  const { sessionDuration, samlProviderArn, stsEndpoint, kmsEndpoint, ...rest } = aws;
   return {
     ...rest,
+    samlProviderArn,
     sessionDurationSeconds: seconds(sessionDuration),
     stsEndpoint: stsEndpoint ?? undefined,
     kmsEndpoint: kmsEndpoint ?? undefined,

@@ -30,13 +30,15 @@ export function listenAddress(listen: string): { host: string; port: number } {
 
 function checkAddresses(file: Readable, add: AddFault): void {
   const { baseUrl, listen, environment } = file;
+  // AWS never calls a SAML provider.
+  const isOidcProvider = file.aws?.federation !== "saml";
   if (baseUrl !== undefined) {
     if (new URL(baseUrl).origin !== baseUrl)
       add("baseUrl", "must be scheme and host in lower case, with nothing after: https://rolecall.acme.example");
-    if (`${baseUrl}/federation`.length > MAX_FEDERATION_ISSUER)
+    if (isOidcProvider && `${baseUrl}/federation`.length > MAX_FEDERATION_ISSUER)
       add("baseUrl", `is too long: IAM takes ${MAX_FEDERATION_ISSUER} characters, /federation included`);
     // IAM user guide, "Create an OpenID Connect (OIDC) identity provider in IAM".
-    if (environment === "production" && new URL(baseUrl).port !== "")
+    if (isOidcProvider && environment === "production" && new URL(baseUrl).port !== "")
       add("baseUrl", "must have no port in production: IAM takes none in the URL of an identity provider");
     checkHost("baseUrl", baseUrl, environment, add);
   }
@@ -75,11 +77,29 @@ function checkAws(aws: ConfigFile["aws"], tags: Readable["tags"], add: AddFault)
   const partition = aws.region.startsWith("cn-") ? "aws-cn" : aws.region.startsWith("us-gov-") ? "aws-us-gov" : "aws";
   if (aws.roleArn.split(":")[1] !== partition)
     add("aws.roleArn", `must begin with arn:${partition}: as aws.region is in that partition`);
+  checkSamlProvider(aws, add);
   for (const [i, key] of aws.transitiveTags.entries()) {
     const path = `aws.transitiveTags[${i}]`;
     if (!Object.hasOwn(tags, key)) add(path, "names no tag below tags");
     else if (aws.transitiveTags.indexOf(key) < i) add(path, "stands in the list a second time");
   }
+}
+
+function checkSamlProvider({ federation, samlProviderArn, roleArn }: ConfigFile["aws"], add: AddFault): void {
+  if (federation === "web-identity") {
+    if (samlProviderArn !== undefined) add("aws.samlProviderArn", "is for federation: saml");
+    return;
+  }
+  if (samlProviderArn === undefined) {
+    add("aws.samlProviderArn", "is missing: the ARN of the SAML provider that stands for this broker in IAM");
+  } else if (accountOf(samlProviderArn) !== accountOf(roleArn)) {
+    add("aws.samlProviderArn", "must be in the account and partition of aws.roleArn");
+  }
+}
+
+/** With its partition: all before the resource. */
+function accountOf(arn: string): string {
+  return arn.split(":").slice(0, 5).join(":");
 }
 
 /** A rule that names a provider which isn't there would never speak, and nobody would know. */

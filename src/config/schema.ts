@@ -79,7 +79,18 @@ export const configSchema = z.strictObject({
         "must be a role's ARN",
       )
       .meta({ description: "The one role that everybody shares." }),
-    federation: z.enum(["web-identity"]).default("web-identity").meta({ description: "How STS is asked." }),
+    federation: z
+      .enum(["web-identity", "saml"])
+      .default("web-identity")
+      .meta({ description: "How STS is asked: as an OIDC provider, or as a SAML provider that AWS need not reach." }),
+    samlProviderArn: z
+      .string()
+      .regex(
+        /^arn:aws(?:-cn|-us-gov)?:iam::[0-9]{12}:saml-provider\/[\w.-]{1,128}$/,
+        "must be an IAM SAML provider's ARN",
+      )
+      .optional()
+      .meta({ description: "For saml: the IAM SAML provider, in the role's account, that stands for this broker." }),
     audience: z
       .string()
       .min(1)

@@ -8,7 +8,7 @@ interface OpenExchange<T> {
 
 /** One caller's place in a call to STS that several callers of one grant may share. */
 export interface Exchange<T> {
-  /** `jti` of the federation token that the call carries. */
+  /** Of the federation token that the call carries: `jti`, or the ID of the SAML assertion, which begins with no digit. */
   readonly tokenId: string;
   /** Begins the call if nobody has yet; every caller gets its result, or its error. */
   run(): Promise<T>;
@@ -25,7 +25,7 @@ export class Exchanges<T> {
 
   /** A place in the exchange that is open for `key`, or in a new one that will do `call`. */
   join(key: string, call: (tokenId: string) => Promise<T>): Exchange<T> {
-    const open = this.#open.get(key) ?? { tokenId: randomUUID(), callers: 0, result: undefined };
+    const open = this.#open.get(key) ?? { tokenId: `_${randomUUID()}`, callers: 0, result: undefined };
     this.#open.set(key, open);
     open.callers += 1;
     const close = (): void => {

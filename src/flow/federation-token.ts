@@ -4,7 +4,7 @@ import { Refusal } from "./errors.ts";
 const TOKEN_LIFETIME = 300;
 
 export interface FederationTokenInput {
-  /** `BASE/federation`. */
+  /** `BASE/federation`, by either way. */
   readonly issuer: string;
   readonly audience: string;
   readonly sessionName: string;
@@ -16,7 +16,10 @@ export interface FederationTokenInput {
   readonly now: number;
 }
 
-/** JWT claims of the federation token (IAM user guide, "Passing session tags using AssumeRoleWithWebIdentity"). */
+/**
+ * What the federation token says, as a JWT has it (IAM user guide, "Passing session tags using
+ * AssumeRoleWithWebIdentity"). A SAML assertion is made from the same claims, so that both ways say the same.
+ */
 export interface FederationClaims {
   readonly iss: string;
   readonly sub: string;
@@ -55,18 +58,20 @@ export function federationClaims(input: FederationTokenInput): FederationClaims 
   };
 }
 
-/** A signed federation token. `jwt` goes to STS and nowhere else; the ledger has `sha256` (hex) and `keyId`. */
+/** A signed federation token. `text` goes to STS and nowhere else; the ledger has `sha256` (hex, of `text`) and `keyId`. */
 export interface SignedFederationToken {
-  readonly jwt: string;
+  /** The JWT, or the SAML Response in base64. */
+  readonly text: string;
   readonly sha256: string;
   readonly keyId: string;
 }
 
 /**
- * Signs, and checks the result against the documents that AWS will read before anybody sends it. Rejects with
- * {@link Refusal} `federation_token_invalid`, since STS answers a dozen different faults with one message.
+ * Signs, and checks the result against the documents that AWS will read before anybody sends it. `durationSeconds`: how
+ * long the session is to live; a SAML assertion says it too. Rejects with {@link Refusal} `federation_token_invalid`,
+ * since STS answers a dozen different faults with one message.
  */
-export type SignFederationToken = (claims: FederationClaims) => Promise<SignedFederationToken>;
+export type SignFederationToken = (claims: FederationClaims, durationSeconds: number) => Promise<SignedFederationToken>;
 
 /** Throws unless STS answered with what was asked for: this role of this account, under this name and source identity. */
 export function requireSession(

@@ -18,6 +18,7 @@ import { MappingRefusal, type mapTags, type Mapping, type MappedTags, type Trace
 /** What the configuration says about issuing. */
 export interface IssueSettings extends FreshnessSettings {
   readonly mapping: Mapping;
+  readonly federation: "web-identity" | "saml";
   readonly issuer: string;
   readonly audience: string;
   readonly roleArn: string;
@@ -148,9 +149,10 @@ async function callSts(
   of: { tokenId: string; sessionName: string; tags: Readonly<Record<string, string>>; durationSeconds: number },
 ): Promise<StsExchange> {
   const { tokenId, sessionName, tags, durationSeconds } = of;
-  const token = await ports.sign(federationClaims({ ...settings, tokenId, sessionName, tags, now: ports.now() }));
+  const claims = federationClaims({ ...settings, tokenId, sessionName, tags, now: ports.now() });
+  const token = await ports.sign(claims, durationSeconds);
   const { roleArn } = settings;
-  const session = await ports.assumeRole({ roleArn, sessionName, webIdentityToken: token.jwt, durationSeconds });
+  const session = await ports.assumeRole({ roleArn, sessionName, token: token.text, durationSeconds });
   return { token, session };
 }
 
@@ -166,7 +168,7 @@ function requestFacts(settings: IssueSettings, { identity, grantId, caller }: Is
     claims: identity.claims,
     mappingVersion: settings.mapping.version,
     roleArn: settings.roleArn,
-    federation: "web-identity",
+    federation: settings.federation,
   };
 }
 

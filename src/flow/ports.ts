@@ -52,12 +52,13 @@ export interface StsSession {
 }
 
 /**
- * AssumeRoleWithWebIdentity. Rejects with a Refusal `sts_*` in bounded time; retries what may be retried by itself.
+ * AssumeRoleWithWebIdentity, or AssumeRoleWithSAML. Rejects with a Refusal `sts_*` in bounded time; retries what may be retried by itself.
  */
 export type AssumeRole = (request: {
   readonly roleArn: string;
   readonly sessionName: string;
-  readonly webIdentityToken: string;
+  /** What SignFederationToken made. */
+  readonly token: string;
   readonly durationSeconds: number;
 }) => Promise<StsSession>;
 

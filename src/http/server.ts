@@ -41,6 +41,8 @@ export interface HttpParts {
   readonly issue: (request: IssueRequest) => Promise<IssuedCredentials>;
   /** What AWS reads at `BASE/federation`, as it is now. */
   readonly documents: () => { readonly discovery: object; readonly jwks: object };
+  /** XML; undefined: AWS does not know the broker by SAML. */
+  readonly samlMetadata?: (() => string) | undefined;
   /** Told to stop: still serves, and wants nobody new. */
   readonly isStopping: () => boolean;
   /** Sign the session cookie: the first one new ones, all of them old ones. The same list until they change. */
@@ -99,6 +101,8 @@ export function createServer(parts: HttpParts): express.Express {
     "/federation/jwks",
     publish(() => parts.documents().jwks),
   );
+  const { samlMetadata: federationMetadata } = parts;
+  if (federationMetadata) app.get("/federation/saml/metadata", publishXml(federationMetadata));
 
   // Operations.
   app.get("/healthz", healthz);
@@ -129,6 +133,12 @@ const readForm: express.RequestHandler = (req, res, next) => {
 function publish(document: () => object): express.RequestHandler {
   return (_req, res) => {
     res.set("cache-control", "no-cache").json(document());
+  };
+}
+
+function publishXml(document: () => string): express.RequestHandler {
+  return (_req, res) => {
+    res.set("cache-control", "no-cache").type("application/samlmetadata+xml").send(document());
   };
 }
 

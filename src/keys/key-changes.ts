@@ -1,5 +1,5 @@
 import { keysOf } from "./key-format.ts";
-import { KEY_USES, standingAt, type KeyStanding, type KeyState, type KeyUse } from "./key-states.ts";
+import { KEY_USES, standingAt, WHEN_TOLD, type KeyStanding, type KeyState, type KeyUse } from "./key-states.ts";
 import type { KeyFile, StoredKey } from "./stored-keys.ts";
 
 /** The keys can't be changed so; the message says why and what to do. */
@@ -56,10 +56,14 @@ export function withNext(file: KeyFile, fresh: StoredKey, now: number): KeyFile 
   const waiting = preparedKey(file, fresh.use, now);
   if (waiting !== undefined) {
     throw new KeyChangeRefused(
-      `the key ${waiting.kid} is prepared for ${fresh.use} already, and becomes active at ${waiting.activeFrom}`,
+      `the key ${waiting.kid} is prepared for ${fresh.use} already, and becomes active ${beginningOf(waiting)}`,
     );
   }
   return withoutOldSecrets({ ...file, keys: [...file.keys, fresh] }, now);
+}
+
+function beginningOf({ activeFrom }: StoredKey): string {
+  return activeFrom === WHEN_TOLD ? "when told: --activate" : `at ${activeFrom}`;
 }
 
 /** With the prepared key of that use active at once. */

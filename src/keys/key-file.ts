@@ -2,7 +2,8 @@ import { mkdir, open, rename, rm, stat, type FileHandle } from "node:fs/promises
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { importCheckpointKey, importKeys, readKeyFile } from "./key-format.ts";
-import { newKeyFile } from "./new-keys.ts";
+import { keysOf } from "./key-format.ts";
+import { newKeyFile, newSamlKey } from "./new-keys.ts";
 import type { KeyFile, SigningAlgorithm } from "./stored-keys.ts";
 
 /** How long another process's change of the file is waited for (milliseconds); it takes a few. */
@@ -18,6 +19,8 @@ export interface KeyOptions {
   readonly signingAlgorithm: SigningAlgorithm;
   /** The host of `baseUrl`: the name that checkpoints are signed under, fixed when the file is made. */
   readonly origin: string;
+  /** Whether a key for SAML assertions must be there, and be made where there is none yet. */
+  readonly saml?: boolean;
   /** Epoch milliseconds. */
   readonly now?: () => number;
 }
@@ -35,15 +38,26 @@ export function keysPath(stateDir: string): string {
  */
 export async function openKeys(stateDir: string, options: KeyOptions): Promise<KeyFile> {
   const path = keysPath(stateDir);
-  const { signingAlgorithm, origin, now = Date.now } = options;
+  const { signingAlgorithm, origin, saml = false, now = Date.now } = options;
   return explained(path, async () => {
     await prepareFolder(stateDir);
     const there = await load(path);
-    if (there !== undefined) return checked(there, now());
+    if (there !== undefined && (!saml || hasSamlKey(there))) return checked(there, now());
     // Made before the lock is taken, so that it is held for a moment only.
-    const fresh = await newKeyFile(signingAlgorithm, origin, new Date(now()));
-    return locked(path, async (replace) => (await load(path)) ?? (await replace(fresh)));
+    const at = new Date(now());
+    const fresh = there ?? (await newKeyFile(signingAlgorithm, origin, at));
+    const samlKeys = saml ? [await newSamlKey({ createdAt: at, activeFrom: at })] : [];
+    return locked(path, async (replace) => {
+      const file = await load(path);
+      if (file !== undefined && (!saml || hasSamlKey(file))) return checked(file, now());
+      const whole = file ?? fresh;
+      return replace({ ...whole, keys: [...whole.keys, ...samlKeys] });
+    });
   });
+}
+
+function hasSamlKey(file: KeyFile): boolean {
+  return keysOf(file, "saml").length > 0;
 }
 
 /** The keys as the file has them now, checked; undefined where there is none. Rejects as {@link openKeys} does. */

@@ -11,6 +11,7 @@ import {
   type StoredCheckpointKey,
   type StoredFederationKey,
   type StoredKey,
+  type StoredSamlKey,
 } from "./stored-keys.ts";
 
 export interface FederationKey {
@@ -23,10 +24,20 @@ export interface FederationKey {
   readonly certificate: string;
 }
 
+export interface SamlKey {
+  readonly kid: string;
+  /** DER, base64. */
+  readonly certificate: string;
+  /** Undefined once it is dropped. */
+  readonly privateKey: KeyObject | undefined;
+}
+
 /** The keys as they stand at a moment, ready for use. */
 export interface Keys {
   /** The active key first, then whatever else is published: prepared and retired ones. */
   readonly federation: readonly [FederationKey, ...FederationKey[]];
+  /** The active key first, then whatever else the metadata has; none where the broker never federated by SAML. */
+  readonly saml: readonly SamlKey[];
   /** Private keys of the authorization server, in the same order. */
   readonly oauth: readonly JWK[];
   /** The first signs cookies, all verify them. */
@@ -86,20 +97,25 @@ const TAKEN: readonly KeyState[] = ["active", "prepared", "retired"];
  */
 export async function importKeys(file: KeyFile, now: number): Promise<Keys> {
   requireUnique(file);
-  const [federation, oauth, cookies, sealing] = [
+  const [federation, saml, oauth, cookies, sealing] = [
     takenKeys(file, "federation", now),
+    takenKeys(file, "saml", now),
     takenKeys(file, "oauth", now),
     takenKeys(file, "cookies", now),
     takenKeys(file, "sealing", now),
   ];
   const [active, ...others] = await Promise.all(federation.map(importFederationKey));
   if (active?.signs === undefined) throw new Error("has an active federation key without its private half");
+  const samlKeys = await Promise.all(saml.map(importSamlKey));
+  if (samlKeys[0] && samlKeys[0].privateKey === undefined)
+    throw new Error("has an active saml key without its private half");
   const secretOf = ({ kid, secret }: { kid: string; secret?: string | undefined }): string => {
     if (secret === undefined) throw new Error(`has a key without its secret: ${kid}`);
     return secret;
   };
   return {
     federation: [active, ...others],
+    saml: samlKeys,
     oauth: await Promise.all(oauth.map(importOauthKey)),
     cookieKeys: cookies.map(secretOf),
     sealingKeys: sealing.map((key) => Buffer.from(secretOf(key), "base64url")),
@@ -125,14 +141,29 @@ function requireUnique({ keys }: KeyFile): void {
 
 async function importFederationKey(stored: StoredFederationKey): Promise<FederationKey> {
   const { kid, algorithm, certificate, kms } = stored;
+  const { publicKey, privateKey } = await importCertified(stored);
+  const signs = kms === undefined ? privateKey && { privateKey } : { kms };
+  return { kid, algorithm, publicKey, certificate, signs };
+}
+
+async function importSamlKey(stored: StoredSamlKey): Promise<SamlKey> {
+  const { kid, certificate } = stored;
+  const { privateKey } = await importCertified(stored);
+  return { kid, certificate, privateKey };
+}
+
+/** Both halves of a key under a certificate, which fit one another. */
+async function importCertified(
+  stored: StoredFederationKey | StoredSamlKey,
+): Promise<{ publicKey: KeyObject; privateKey: KeyObject | undefined }> {
+  const { kid, algorithm, certificate } = stored;
   const publicKey = certifiedKey(certificate, kid);
   if (!fits(publicKey, algorithm)) throw new Error(`has a key that does not fit its algorithm: ${kid}`);
   if (kid !== (await thumbprint(publicKey))) throw new Error(`has a kid that is not its key's thumbprint: ${kid}`);
-  if (kms !== undefined) return { kid, algorithm, publicKey, certificate, signs: { kms } };
-  if (stored.privateKey === undefined) return { kid, algorithm, publicKey, certificate, signs: undefined };
+  if (stored.privateKey === undefined) return { publicKey, privateKey: undefined };
   const privateKey = privateKeyOf(stored.privateKey, kid);
   if (!createPublicKey(privateKey).equals(publicKey)) throw new Error(`has a certificate over another key: ${kid}`);
-  return { kid, algorithm, publicKey, certificate, signs: { privateKey } };
+  return { publicKey, privateKey };
 }
 
 async function importOauthKey({ kid, algorithm, privateKey = "" }: Extract<StoredKey, { use: "oauth" }>): Promise<JWK> {

@@ -4,7 +4,7 @@
  */
 
 /** What a key is for. What signs for AWS signs nothing else. */
-export const KEY_USES = ["federation", "oauth", "cookies", "sealing"] as const;
+export const KEY_USES = ["federation", "saml", "oauth", "cookies", "sealing"] as const;
 export type KeyUse = (typeof KEY_USES)[number];
 
 /**
@@ -21,6 +21,12 @@ export interface KeyTimes {
   readonly revokedAt?: string | undefined;
 }
 
+/**
+ * `activeFrom` of a prepared key that waits for an operator's word: AWS takes assertions by a SAML key only once somebody
+ * has uploaded the metadata that has its certificate, which no clock knows.
+ */
+export const WHEN_TOLD = "9999-12-31T23:59:59.000Z";
+
 export interface KeyStanding<K> {
   readonly key: K;
   readonly state: KeyState;
@@ -33,11 +39,12 @@ const DAY = 24 * HOUR;
 
 /**
  * How long what a key made is taken after its successor became active (milliseconds). A federation token lives five
- * minutes, and STS allows five more; an ID token is read at once; cookies and what lies in the store live as long as
+ * minutes, and STS allows five more, as of a SAML assertion; an ID token is read at once; cookies and what lies in the store live as long as
  * a sign-in, seven days at most.
  */
 export const TAKEN_AFTER: Readonly<Record<KeyUse, number>> = {
   federation: HOUR,
+  saml: HOUR,
   oauth: DAY,
   cookies: 8 * DAY,
   sealing: 8 * DAY,
@@ -45,7 +52,7 @@ export const TAKEN_AFTER: Readonly<Record<KeyUse, number>> = {
 
 /**
  * The keys of one use as they stand at `now` (epoch milliseconds), in the order in which they become active; exactly one
- * is active. Where the active one was revoked its successor is, even if by this machine's clock its time has not quite
+ * is active, or there is none at all of a use that not every broker has. Where the active one was revoked its successor is, even if by this machine's clock its time has not quite
  * come. Throws an Error where no key is left.
  */
 export function standingAt<K extends KeyTimes>(use: KeyUse, keys: readonly K[], now: number): KeyStanding<K>[] {
@@ -55,11 +62,12 @@ export function standingAt<K extends KeyTimes>(use: KeyUse, keys: readonly K[], 
   const active =
     last?.revokedAt === undefined ? last : ordered.slice(ordered.indexOf(last)).find((key) => !key.revokedAt);
   const current = active ?? (last === undefined ? ordered.find((key) => !key.revokedAt) : undefined);
+  if (ordered.length === 0 && use === "saml") return [];
   if (current === undefined) throw new Error(`has no key that may be used for ${use}`);
   const at = ordered.indexOf(current);
   return ordered.map((key, index) => {
     if (key.revokedAt !== undefined) return { key, state: "revoked", until: undefined };
-    if (index > at) return { key, state: "prepared", until: Date.parse(key.activeFrom) };
+    if (index > at) return { key, state: "prepared", until: beginning(key) };
     const successor = ordered.slice(index + 1).find((next) => began.includes(next) || next === current);
     if (key === current) return { key, state: "active", until: nextBeginning(ordered.slice(at + 1)) };
     const until = Date.parse(successor?.activeFrom ?? key.activeFrom) + TAKEN_AFTER[use];
@@ -75,5 +83,10 @@ function hasBegun({ activeFrom, revokedAt }: KeyTimes, now: number): boolean {
 
 function nextBeginning(later: readonly KeyTimes[]): number | undefined {
   const next = later.find((key) => key.revokedAt === undefined);
-  return next && Date.parse(next.activeFrom);
+  return next && beginning(next);
+}
+
+/** Undefined: when somebody says so. */
+function beginning({ activeFrom }: KeyTimes): number | undefined {
+  return activeFrom === WHEN_TOLD ? undefined : Date.parse(activeFrom);
 }

@@ -18,6 +18,7 @@ import {
   type StoredCheckpointKey,
   type StoredFederationKey,
   type StoredKey,
+  type StoredSamlKey,
 } from "./stored-keys.ts";
 
 const GENERATION = {
@@ -81,6 +82,12 @@ export async function newFederationKey(
     certificate: Buffer.from(certificate.rawData).toString("base64"),
     privateKey: await exportPKCS8(privateKey),
   };
+}
+
+/** A key for the SAML assertions that AWS takes: RSA, as every verifier knows it, and the certificate for the metadata. */
+export async function newSamlKey(beginning: Beginning): Promise<StoredSamlKey> {
+  const key = await newFederationKey("RS256", beginning);
+  return { ...key, use: "saml", algorithm: "RS256" };
 }
 
 /** A key for federation tokens that lies in AWS KMS: the certificate over it is signed over there. */

@@ -29,6 +29,16 @@ const federationKey = z.strictObject({
   kms: z.string().regex(KMS_KEY_ARN).optional(),
 });
 
+const samlKey = z.strictObject({
+  use: z.literal("saml"),
+  ...life,
+  algorithm: z.literal("RS256"),
+  /** DER, base64: what the SAML metadata has. */
+  certificate: z.base64(),
+  /** PKCS #8 PEM; gone once the key is dropped or revoked. */
+  privateKey: z.string().optional(),
+});
+
 const oauthKey = z.strictObject({
   use: z.literal("oauth"),
   ...life,
@@ -40,7 +50,13 @@ const secretKey = <Use extends "cookies" | "sealing">(use: Use) =>
   z.strictObject({ use: z.literal(use), ...life, secret: secretText.optional() });
 
 /** One key as it lies in the file, told apart by its use. */
-const storedKey = z.discriminatedUnion("use", [federationKey, oauthKey, secretKey("cookies"), secretKey("sealing")]);
+const storedKey = z.discriminatedUnion("use", [
+  federationKey,
+  samlKey,
+  oauthKey,
+  secretKey("cookies"),
+  secretKey("sealing"),
+]);
 
 export const storedCheckpointKey = z.strictObject({
   name: z.string().regex(/^[^\s+]+$/),
@@ -59,6 +75,7 @@ export const keyFile = z.strictObject({
 export type KeyFile = z.infer<typeof keyFile>;
 export type StoredKey = z.infer<typeof storedKey>;
 export type StoredFederationKey = z.infer<typeof federationKey>;
+export type StoredSamlKey = z.infer<typeof samlKey>;
 export type StoredCheckpointKey = z.infer<typeof storedCheckpointKey>;
 export type SigningAlgorithm = z.infer<typeof algorithm>;
 

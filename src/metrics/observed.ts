@@ -48,7 +48,7 @@ export function observedMapping(mapTags: IssuePorts["mapTags"], steps: Steps): I
 }
 
 export function observedSigner(sign: SignFederationToken, steps: Steps): SignFederationToken {
-  return (claims) => steps.timed("sign", () => sign(claims));
+  return (claims, durationSeconds) => steps.timed("sign", () => sign(claims, durationSeconds));
 }
 
 export function observedSts(assumeRole: AssumeRole, steps: Steps): AssumeRole {

@@ -1,6 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { Eta } from "eta";
 import { parse } from "yaml";
+import { samlAudience } from "../aws/saml-response.ts";
 import type { Config } from "../config/config.ts";
 import { bedrockResources } from "./bedrock-resources.ts";
 import { TemplateError } from "./template-error.ts";
@@ -28,16 +29,16 @@ interface BoundTag {
 }
 
 /**
- * CloudFormation for the OIDC provider and the shared role. The trust policy binds the allowed values of as many tags
+ * CloudFormation for the OIDC or SAML provider and the shared role; the latter's metadata is `samlMetadata`. The trust policy binds the allowed values of as many tags
  * as fit into IAM's quota; which are left out stands in a comment, and the broker checks them all the same. Throws
  * {@link TemplateError} where no quota that AWS grants would do.
  */
-export function awsRole(config: Config): string {
-  requireSize("baseUrl makes an issuer", issuerOf(config).length, PROVIDER_URL);
+export function awsRole(config: Config, samlMetadata?: string): string {
+  const trusted = trustOf(config, samlMetadata);
   // The longest list goes first: the others may fit without it.
   const tags = boundTags(config).sort((a, b) => sizeOf(a.allowed) - sizeOf(b.allowed));
   for (let count = tags.length; ; count -= 1) {
-    const text = renderRole(config, tags.slice(0, count), tags.slice(count));
+    const text = renderRole(config, trusted, tags.slice(0, count), tags.slice(count));
     const { trust, permissions } = policySizes(text);
     if (trust > TRUST_POLICY && count > 0) continue;
     requireSize("the tags make a trust policy", trust, TRUST_POLICY_RAISED);
@@ -55,16 +56,57 @@ function requireSize(what: string, size: number, limit: number): void {
   if (size > limit) throw new TemplateError(`${what} of ${size} characters; IAM allows ${limit}`);
 }
 
-function renderRole(config: Config, bound: readonly BoundTag[], unbound: readonly BoundTag[]): string {
-  const { roleArn, audience, models, sessionDurationSeconds } = config.aws;
+/** What the trust policy says of whom it trusts, in condition keys. */
+interface Trusted {
+  /** The resource that stands for the broker: a name of its own each, since CloudFormation changes no resource's type. */
+  readonly provider: "FederationProvider" | "SamlProvider";
+  readonly action: string;
+  readonly audience: string;
+  readonly audienceKey: string;
+  readonly subjectKey: string;
+  /** Undefined: by OIDC. */
+  readonly saml: { readonly name: string; readonly metadata: string } | undefined;
+}
+
+function trustOf(config: Config, samlMetadata: string | undefined): Trusted {
+  const { federation, samlProviderArn = "", audience, region } = config.aws;
+  if (federation === "saml") {
+    if (samlMetadata === undefined) throw new TemplateError("there is no SAML metadata of the broker");
+    return {
+      provider: "SamlProvider",
+      action: "sts:AssumeRoleWithSAML",
+      audience: samlAudience(region),
+      audienceKey: "saml:aud",
+      subjectKey: "saml:sub",
+      saml: { name: samlProviderArn.split("/")[1] ?? "", metadata: samlMetadata },
+    };
+  }
   const issuer = issuerOf(config);
+  requireSize("baseUrl makes an issuer", issuer.length, PROVIDER_URL);
+  const name = issuer.replace(/^https?:\/\//, "");
+  return {
+    provider: "FederationProvider",
+    action: "sts:AssumeRoleWithWebIdentity",
+    audience,
+    audienceKey: `${name}:aud`,
+    subjectKey: `${name}:sub`,
+    saml: undefined,
+  };
+}
+
+function renderRole(
+  config: Config,
+  trusted: Trusted,
+  bound: readonly BoundTag[],
+  unbound: readonly BoundTag[],
+): string {
+  const { roleArn, models, sessionDurationSeconds } = config.aws;
   const [, ...path] = roleArn.split(":role")[1]?.split("/") ?? [];
   return eta.render("./aws/role.yaml", {
     text: yamlText,
     literal: policyLiteral,
-    issuer,
-    provider: issuer.replace(/^https?:\/\//, ""),
-    audience,
+    issuer: issuerOf(config),
+    ...trusted,
     roleArn,
     roleName: path.at(-1),
     rolePath: ["", ...path.slice(0, -1), ""].join("/"),
@@ -94,7 +136,7 @@ function policySizes(text: string): { trust: number; permissions: number } {
   return { trust: sizeOf(trust), permissions: sizeOf(Policies.map((policy) => policy.PolicyDocument)) };
 }
 
-/** Characters as IAM counts them; `{ Ref: FederationProvider }` is shorter than the ARN that takes its place. */
+/** Characters as IAM counts them; `{ Ref: … }` is shorter than the ARN that takes its place. */
 function sizeOf(policy: unknown): number {
   const providerArn = 128;
   const json = JSON.stringify(policy);

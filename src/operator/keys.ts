@@ -14,8 +14,8 @@ import {
   type KeyChange,
 } from "../keys/key-changes.ts";
 import { changeKeys, KeyFileError, keysPath, readKeys } from "../keys/key-file.ts";
-import type { KeyStanding, KeyUse } from "../keys/key-states.ts";
-import { newFederationKey, newOauthKey, newSecretKey, type Beginning } from "../keys/new-keys.ts";
+import { WHEN_TOLD, type KeyStanding, type KeyUse } from "../keys/key-states.ts";
+import { newFederationKey, newOauthKey, newSamlKey, newSecretKey, type Beginning } from "../keys/new-keys.ts";
 import { KMS_KEY_ARN, type KeyFile, type StoredKey } from "../keys/stored-keys.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 import { changeOnRecord } from "./key-record.ts";
@@ -45,6 +45,8 @@ export interface RotateOptions {
   /** As in the configuration: `24h`. */
   readonly delay: string;
   readonly now?: true;
+  /** The prepared SAML key signs from now on. */
+  readonly activate?: true;
   /** An ARN. */
   readonly kms?: string;
   readonly json?: true;
@@ -56,6 +58,8 @@ export interface RotateOptions {
  */
 export function keysRotate(options: RotateOptions, io: OperatorIo, now: number = Date.now()): Promise<number> {
   const { config: file, use, kms } = options;
+  const misused = activationFault(options);
+  if (misused !== undefined) return wrong(io, misused);
   const delay = /^[1-9][0-9]{0,4}[smhd]$/.test(options.delay) ? seconds(options.delay) : 0;
   if (delay < SHORTEST_DELAY || delay > LONGEST_DELAY) return wrong(io, "--delay must be a duration of 1m to 30d");
   if (kms !== undefined && use !== "federation") return wrong(io, "--kms is for federation keys only");
@@ -63,15 +67,22 @@ export function keysRotate(options: RotateOptions, io: OperatorIo, now: number =
   return changed(file, io, options.json, now, async (config) => {
     const beginning = {
       createdAt: new Date(now),
-      activeFrom: new Date(options.now ? now : now + delay * 1000),
+      activeFrom: use === "saml" ? new Date(WHEN_TOLD) : new Date(options.now ? now : now + delay * 1000),
     };
     const remote = kms === undefined ? undefined : await newKmsKey(kms, beginning, config);
     return async (keys) => {
-      const waiting = options.now && preparedKey(keys, use, now);
+      const waiting = (options.now ?? options.activate) && preparedKey(keys, use, now);
+      if (options.activate && !waiting) throw new KeyChangeRefused("no saml key is prepared: keys rotate --use saml");
       if (waiting && remote === undefined) return activeNow(keys, waiting, now);
       return withNext(keys, remote ?? (await newKey(use, beginning, config)), now);
     };
   });
+}
+
+function activationFault({ use, now, activate }: RotateOptions): string | undefined {
+  if (use === "saml" && now) return "--now is not for saml: AWS must have its certificate first; then --activate";
+  if (use !== "saml" && activate) return "--activate is for saml: the others become active by themselves, or --now";
+  return undefined;
 }
 
 /** `keys revoke KID`. Exit codes: 0 done; 1 refused or failed, with nothing changed. */
@@ -117,6 +128,8 @@ function newKey(use: KeyUse, beginning: Beginning, { aws }: Config): Promise<Sto
   switch (use) {
     case "federation":
       return newFederationKey(aws.signingAlgorithm, beginning);
+    case "saml":
+      return newSamlKey(beginning);
     case "oauth":
       return newOauthKey(beginning);
     case "cookies":
@@ -180,7 +193,8 @@ function described({ key, state, until }: KeyStanding<StoredKey>) {
     ...{ use, kid, state },
     ...("algorithm" in key && { algorithm: key.algorithm }),
     ...(federation?.kms !== undefined && { kms: federation.kms }),
-    ...{ createdAt, activeFrom },
+    createdAt,
+    activeFrom: activeFrom === WHEN_TOLD ? undefined : activeFrom,
     ...(revokedAt !== undefined && { revokedAt }),
     ...(until !== undefined && { until: new Date(until).toISOString() }),
   };
@@ -188,7 +202,7 @@ function described({ key, state, until }: KeyStanding<StoredKey>) {
 
 function table(rows: readonly KeyRow[]): string {
   const head = ["USE", "STATE", "ACTIVE FROM", "UNTIL", "KID", ""];
-  const cells = rows.map(({ use, state, activeFrom, until = "", kid, algorithm = "", kms = "" }) => [
+  const cells = rows.map(({ use, state, activeFrom = "when told", until = "", kid, algorithm = "", kms = "" }) => [
     ...[use, state, activeFrom, until, kid],
     [algorithm, kms].filter((part) => part !== "").join(" "),
   ]);

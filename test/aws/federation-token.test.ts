@@ -5,17 +5,19 @@ import { federationSigner } from "../../src/aws/federation-token.ts";
 import { issuerDocuments, type IssuerDocuments } from "../../src/aws/issuer-documents.ts";
 import type { Signer } from "../../src/aws/signer.ts";
 import { Refusal } from "../../src/flow/errors.ts";
-import type { FederationClaims, SignFederationToken } from "../../src/flow/federation-token.ts";
+import type { FederationClaims } from "../../src/flow/federation-token.ts";
 import { AUDIENCE, JANE, ROLE_ARN, janesClaims, newSigner } from "../support/federation.ts";
+
+type Sign = ReturnType<typeof federationSigner>;
 
 const ISSUER = "https://rolecall.acme.example/federation";
 const [es256, rs256] = await Promise.all([newSigner("ES256"), newSigner("RS256")]);
 const documents = issuerDocuments(ISSUER, [es256, rs256]);
 
-const signWith = (signer: Signer, published: IssuerDocuments = documents): SignFederationToken =>
+const signWith = (signer: Signer, published: IssuerDocuments = documents): Sign =>
   federationSigner({ signer, documents: published, audience: AUDIENCE });
 
-async function faultOf(sign: SignFederationToken, claims: object): Promise<string> {
+async function faultOf(sign: Sign, claims: object): Promise<string> {
   const error: unknown = await sign(claims as FederationClaims).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(Refusal);
   const refusal = error as Refusal;
@@ -30,12 +32,12 @@ describe("a federation token", () => {
     ["RS256", rs256],
   ] as const)("%s: verifies against what is published, and is named by its hash", async (alg, signer) => {
     const signed = await signWith(signer)(janesClaims(ISSUER));
-    expect(decodeProtectedHeader(signed.jwt)).toEqual({ alg, kid: signer.keyId, typ: "JWT" });
-    expect(decodeJwt(signed.jwt)).toEqual(janesClaims(ISSUER, (decodeJwt(signed.jwt).iat ?? 0) * 1000));
+    expect(decodeProtectedHeader(signed.text)).toEqual({ alg, kid: signer.keyId, typ: "JWT" });
+    expect(decodeJwt(signed.text)).toEqual(janesClaims(ISSUER, (decodeJwt(signed.text).iat ?? 0) * 1000));
     expect(signed.keyId).toBe(signer.keyId);
-    expect(signed.sha256).toBe(createHash("sha256").update(signed.jwt).digest("hex"));
+    expect(signed.sha256).toBe(createHash("sha256").update(signed.text).digest("hex"));
     const keys = createLocalJWKSet(JSON.parse(JSON.stringify(documents.jwks)) as JSONWebKeySet);
-    expect((await jwtVerify(signed.jwt, keys, { issuer: ISSUER, audience: AUDIENCE })).payload.sub).toBe(JANE);
+    expect((await jwtVerify(signed.text, keys, { issuer: ISSUER, audience: AUDIENCE })).payload.sub).toBe(JANE);
   });
 });
 

@@ -55,8 +55,8 @@ function client(options: Partial<Parameters<typeof stsClient>[0]> = {}): AssumeR
 }
 
 async function request(): Promise<Parameters<AssumeRole>[0]> {
-  const webIdentityToken = await signAnything(signer, janesClaims(issuer.issuer));
-  return { roleArn: ROLE_ARN, sessionName: JANE, webIdentityToken, durationSeconds: 3600 };
+  const token = await signAnything(signer, janesClaims(issuer.issuer));
+  return { roleArn: ROLE_ARN, sessionName: JANE, token, durationSeconds: 3600 };
 }
 
 async function refusal(assumeRole: AssumeRole): Promise<StsRefusal> {

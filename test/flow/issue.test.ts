@@ -32,6 +32,7 @@ const settings: IssueSettings = {
     "cost-centre": { from: [{ claim: "costCenter" }], allowed: ["cc-1042", "unallocated"], default: "unallocated" },
   }),
   issuer: "https://rolecall.acme.example/federation",
+  federation: "web-identity",
   audience: "sts.amazonaws.com",
   roleArn: ROLE,
   transitiveTags: ["team"],

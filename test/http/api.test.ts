@@ -60,7 +60,7 @@ function api(): express.Express {
     ledger,
     refreshClaims: () => Promise.reject(new Refusal("claims_expired", "the provider gave no refresh token")),
     mapTags,
-    sign: () => Promise.resolve({ jwt: "the federation token", sha256: "0".repeat(64), keyId: "key-1" }),
+    sign: () => Promise.resolve({ text: "the federation token", sha256: "0".repeat(64), keyId: "key-1" }),
     assumeRole: ({ durationSeconds, sessionName }) => {
       asked.push({ durationSeconds, sessionName });
       return Promise.resolve(session(sessionName, durationSeconds));

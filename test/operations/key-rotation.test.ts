@@ -193,9 +193,9 @@ it("a thief's token is taken until the key is revoked, and not once STS reads th
   const steal = async (): Promise<unknown> => {
     const claims = { ...janesClaims(`${config.baseUrl}/federation`, now()) };
     const roles = { "https://aws.amazon.com/roles": [config.aws.roleArn] };
-    const webIdentityToken = await signAnything(thief, { ...claims, ...roles });
+    const token = await signAnything(thief, { ...claims, ...roles });
     const { roleArn } = config.aws;
-    return sts.assumeRole({ roleArn, sessionName: JANE, webIdentityToken, durationSeconds: 3600 });
+    return sts.assumeRole({ roleArn, sessionName: JANE, token, durationSeconds: 3600 });
   };
   const sts = stsClient({ region: "us-east-1", endpoint: company.aws.url, log: recordingLog(), now });
   try {

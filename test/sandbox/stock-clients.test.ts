@@ -47,11 +47,11 @@ beforeAll(async () => {
   issuer = await startIssuer([signer]);
   sts = await startSts({ trust: template("aws/role", acmeConfig(issuer.baseUrl)), now: () => now });
   const { assumeRole, close } = stsClient({ region: "us-east-1", endpoint: sts.url, log: recordingLog() });
-  const webIdentityToken = await signAnything(signer, janesClaims(issuer.issuer));
+  const token = await signAnything(signer, janesClaims(issuer.issuer));
   ({ credentials } = await assumeRole({
     roleArn: ROLE_ARN,
     sessionName: JANE,
-    webIdentityToken,
+    token,
     durationSeconds: 900,
   }));
   close();

@@ -68,12 +68,14 @@ describe("what the broker signs, STS takes", () => {
   test.each(["ES256", "RS256"] as const)("%s, from signing to the caller's identity", async (algorithm) => {
     const signer = algorithm === "ES256" ? es256 : rs256;
     const documents = issuerDocuments(issuer.issuer, [es256, rs256]);
-    const { jwt } = await federationSigner({ signer, documents, audience: AUDIENCE })(janesClaims(issuer.issuer));
+    const { text: token } = await federationSigner({ signer, documents, audience: AUDIENCE })(
+      janesClaims(issuer.issuer),
+    );
     const { assumeRole, close } = stsClient({ region: "us-east-1", endpoint: sts.url, log: recordingLog() });
     const session = await assumeRole({
       roleArn: ROLE_ARN,
       sessionName: JANE,
-      webIdentityToken: jwt,
+      token,
       durationSeconds: 1800,
     });
     close();

@@ -42,6 +42,7 @@ export function acmeConfig(baseUrl: string, change: { aws?: Partial<Config["aws"
       region: "us-east-1",
       roleArn: ROLE_ARN,
       federation: "web-identity",
+      samlProviderArn: undefined,
       audience: AUDIENCE,
       sessionDurationSeconds: 3600,
       signingAlgorithm: "ES256",

@@ -61,7 +61,7 @@ export function memoryPorts(
     sign: (claims) => {
       story.push("sign");
       signed.push(claims);
-      return Promise.resolve({ jwt: `jwt-${claims.jti}`, sha256: "ab".repeat(32), keyId: "key-1" });
+      return Promise.resolve({ text: `jwt-${claims.jti}`, sha256: "ab".repeat(32), keyId: "key-1" });
     },
     assumeRole: ({ roleArn, sessionName }) => {
       story.push("sts");

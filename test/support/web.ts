@@ -122,6 +122,7 @@ export function webConfig(baseUrl: string, over: Partial<Config> = {}): Config {
       region: "us-east-1",
       roleArn: "arn:aws:iam::111122223333:role/BedrockShared",
       federation: "web-identity",
+      samlProviderArn: undefined,
       audience: "sts.amazonaws.com",
       sessionDurationSeconds: 3600,
       signingAlgorithm: "ES256",
