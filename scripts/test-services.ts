@@ -1,6 +1,6 @@
 /**
  * Before the tests: sees that the real programs which they drive are on this machine (Redis, PostgreSQL, Chromium, AWS CLI v2,
- * boto3). Installs what is missing as root on Debian; elsewhere says in one line what to install.
+ * boto3, xmlsec1, xmllint and the schemas of SAML). Installs what is missing as root on Debian; elsewhere says in one line what to install.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync } from "node:fs";
@@ -10,6 +10,10 @@ const APT_PACKAGES: Readonly<Record<string, string>> = {
   "/usr/bin/redis-server": "redis-server",
   "/usr/bin/chromium": "chromium",
   "/usr/bin/aws": "awscli",
+  "/usr/bin/xmlsec1": "xmlsec1",
+  "/usr/bin/xmllint": "libxml2-utils",
+  "/usr/share/xml/opensaml/saml-schema-metadata-2.0.xsd": "opensaml-schemas",
+  "/usr/share/xml/xmltooling/xenc-schema.xsd": "xmltooling-schemas",
 };
 const BOTO3 = "boto3==1.43.11";
 const VENV = fileURLToPath(new URL("../.cache/python", import.meta.url));

@@ -6,6 +6,7 @@ import { Refusal } from "../flow/errors.ts";
 import type { SignFederationToken } from "../flow/federation-token.ts";
 import { ASSERTION, awsAttributes, samlResponse, type SamlSession } from "./saml-response.ts";
 import { requireStsClaims } from "./sts-claims.ts";
+import { lineEndsEscaped } from "./xml.ts";
 
 const SIGNATURE = "http://www.w3.org/2000/09/xmldsig#";
 const EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#";
@@ -77,7 +78,7 @@ function signed(xml: string, { privateKey, certificate }: SamlSigningKey): strin
   // SAML Core 5.4.1: after the Issuer.
   const reference = `${assertion}/*[local-name(.)='Issuer']`;
   signer.computeSignature(xml, { prefix: "ds", location: { reference, action: "after" } });
-  return signer.getSignedXml();
+  return lineEndsEscaped(signer.getSignedXml());
 }
 
 /** The assertion, read again from the very bytes that the signature covers. */
@@ -88,7 +89,7 @@ function verifiedAssertion(xml: string, certificate: string): Element {
     throw invalid("the assertion fails its own check: the certificate has not made its signature");
   }
   const [text = "", ...more] = verifier.getSignedReferences();
-  const assertion = rootOf(text);
+  const assertion = rootOf(lineEndsEscaped(text));
   if (more.length > 0 || assertion.localName !== "Assertion") throw invalid("the signature covers something else");
   return assertion;
 }

@@ -26,5 +26,17 @@ const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", "
 /** Tab and line ends too: a reader makes spaces of them in attributes, and of CR LF one line feed (XML 1.0, 2.11, 3.3.3). */
 function escaped(value: string): string {
   if (!FIT.test(value)) throw new Error("XML can't hold a character of the text");
-  return value.replace(/[&<>"\t\n\r]/g, (char) => ESCAPES[char] ?? `&#${char.charCodeAt(0)};`);
+  return lineEndsEscaped(value.replace(/[&<>"\t\n\r]/g, (char) => ESCAPES[char] ?? reference(char)));
+}
+
+/**
+ * The same document without U+0085 and U+2028 as they are: XML 1.0 has them as any other character, but xmldom, as XML 1.1
+ * does, reads a line feed.
+ */
+export function lineEndsEscaped(xml: string): string {
+  return xml.replace(/[\u0085\u2028]/g, reference);
+}
+
+function reference(char: string): string {
+  return `&#${char.charCodeAt(0)};`;
 }

@@ -1,6 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { changed, entra, faults, provider, TENANT } from "../support/config-file.ts";
 
+const SAML_PROVIDER = "arn:aws:iam::111122223333:saml-provider/Rolecall";
+
+/** The configuration without fault, with that SAML provider. */
+function saml(samlProviderArn: string): Record<string, unknown> {
+  const config = changed("aws/federation", "saml");
+  Object.assign(config["aws"] as object, { samlProviderArn });
+  return config;
+}
+
+it("a SAML provider is one that AWS need not reach: port and length of baseUrl are free", () => {
+  expect(faults(saml(SAML_PROVIDER))).toEqual([]);
+  expect(faults({ ...saml(SAML_PROVIDER), baseUrl: "https://rolecall.acme.example:8443" })).toEqual([]);
+});
+
 describe("faults, by the field's name", () => {
   const cases: [name: string, config: object, path: string, message: RegExp][] = [
     ["a missing field", changed("baseUrl", undefined), "baseUrl", /^is missing$/],
@@ -52,6 +66,38 @@ describe("faults, by the field's name", () => {
     ["port 0 in production", changed("listen", "127.0.0.1:0"), "listen", /1 to 65535/],
     ["no port", changed("listen", "127.0.0.1"), "listen", /ADDRESS:PORT/],
     ["a negative number of proxies", changed("trustProxy", -1), "trustProxy", /0 at least/],
+
+    [
+      "a federation that there isn't",
+      changed("aws/federation", "oidc"),
+      "aws.federation",
+      /must be web-identity or saml/,
+    ],
+    ["saml without its provider", changed("aws/federation", "saml"), "aws.samlProviderArn", /^is missing/],
+    [
+      "a SAML provider that nothing asks",
+      changed("aws/samlProviderArn", SAML_PROVIDER),
+      "aws.samlProviderArn",
+      /saml$/,
+    ],
+    [
+      "a provider that is none for SAML",
+      saml("arn:aws:iam::111122223333:oidc-provider/x"),
+      "aws.samlProviderArn",
+      /must be an IAM SAML provider's ARN/,
+    ],
+    [
+      "a SAML provider in another account",
+      saml("arn:aws:iam::999922223333:saml-provider/Rolecall"),
+      "aws.samlProviderArn",
+      /account and partition of aws.roleArn/,
+    ],
+    [
+      "one in another partition",
+      saml("arn:aws-cn:iam::111122223333:saml-provider/Rolecall"),
+      "aws.samlProviderArn",
+      /account and partition of aws.roleArn/,
+    ],
 
     ["plain http in production", changed("baseUrl", "http://rolecall.acme.example"), "baseUrl", /https in production/],
     ["a loopback host in production", changed("baseUrl", "https://localhost"), "baseUrl", /loopback/],

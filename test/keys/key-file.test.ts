@@ -46,6 +46,23 @@ describe("the first start", () => {
     expect(new Set(first.keys.map(({ kid }) => kid)).size).toBe(4);
   });
 
+  test("makes a key for SAML where the broker federates by it, once, and leaves the others as they are", async () => {
+    const first = await openKeys(stateDir, ES256);
+    const [one, two] = await Promise.all([1, 2].map(() => openKeys(stateDir, { ...ES256, saml: true })));
+    expect(one).toEqual(two);
+    expect(one?.keys.slice(0, 4)).toEqual(first.keys);
+    expect(one?.keys.slice(4).map(({ use }) => use)).toEqual(["saml"]);
+    expect(await openKeys(stateDir, { ...ES256, saml: true })).toEqual(one);
+    const [key] = (await importKeys(one ?? first, Date.now())).saml;
+    const certificate = new X509Certificate(Buffer.from(key?.certificate ?? "", "base64"));
+    expect(key?.privateKey && certificate.checkPrivateKey(key.privateKey)).toBe(true);
+  });
+
+  test("one process at its very first start makes it as well", async () => {
+    const file = await openKeys(stateDir, { ...ES256, saml: true });
+    expect(file.keys.map(({ use }) => use)).toEqual(["federation", "oauth", "cookies", "sealing", "saml"]);
+  });
+
   test.each(["ES256", "RS256"] as const)("certifies the %s key that tokens are signed with", async (algorithm) => {
     const file = await openKeys(stateDir, { ...ES256, signingAlgorithm: algorithm });
     const [key] = (await importKeys(file, Date.now())).federation;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { activeNow, allStanding, changesBetween, withNext, withoutKey } from "../../src/keys/key-changes.ts";
 import { importKeys } from "../../src/keys/key-format.ts";
-import { standingAt, type KeyTimes } from "../../src/keys/key-states.ts";
+import { standingAt, WHEN_TOLD, type KeyTimes } from "../../src/keys/key-states.ts";
 import { newFederationKey, newKeyFile, newSecretKey } from "../../src/keys/new-keys.ts";
 import type { KeyFile } from "../../src/keys/stored-keys.ts";
 
@@ -40,6 +40,22 @@ describe("what federation keys are at an hour", () => {
   test("none that may be used is a fault, not a choice", () => {
     expect(() => standingAt("federation", [key(0, 3)], START + 5 * HOUR)).toThrow("no key that may be used");
     expect(() => standingAt("oauth", [], START)).toThrow("no key that may be used for oauth");
+  });
+
+  test("a SAML key that waits for an operator's word becomes active by no clock", () => {
+    const waiting = { ...key(24), activeFrom: WHEN_TOLD };
+    const standing = standingAt("saml", [key(0), waiting], Date.parse("2999-01-01T00:00:00Z"));
+    expect(standing.map(({ state, until }) => [state, until])).toEqual([
+      ["active", undefined],
+      ["prepared", undefined],
+    ]);
+    const revoked = standingAt("saml", [key(0, 5), waiting], START + 6 * HOUR);
+    expect(revoked.map(({ state }) => state)).toEqual(["revoked", "active"]);
+  });
+
+  test("no SAML key at all is no fault: most brokers have none", () => {
+    expect(standingAt("saml", [], START)).toEqual([]);
+    expect(() => standingAt("saml", [key(0, 3)], START + 5 * HOUR)).toThrow("no key that may be used for saml");
   });
 
   test("each says when it is something else by itself", () => {
