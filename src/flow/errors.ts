@@ -324,7 +324,8 @@ export const REASONS = {
   sts_invalid_token: {
     status: 502,
     sentence: "AWS does not accept Rolecall's token.",
-    remedy: "Ask the people who run Rolecall to check the identity provider in IAM: its URL, audience and keys.",
+    remedy:
+      "Ask the people who run Rolecall to check the identity provider in IAM: its URL, audience and keys, or its SAML metadata.",
   },
   sts_rejected_claim: {
     status: 502,

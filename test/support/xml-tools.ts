@@ -12,7 +12,9 @@ const CATALOG = `<catalog xmlns="urn:oasis:names:tc:entity:xmlns:xml:catalog">${
   ["http://www.w3.org/TR/2002/REC-xmldsig-core-20020212/xmldsig-core-schema.xsd", "xmldsig-core-schema.xsd"],
   ["http://www.w3.org/TR/2002/REC-xmlenc-core-20021210/xenc-schema.xsd", "xenc-schema.xsd"],
   ["http://www.w3.org/2001/xml.xsd", "xml.xsd"],
-].map(([id, file]) => `<system systemId="${id}" uri="file://${SCHEMAS}/xmltooling/${file}"/>`)}</catalog>`;
+]
+  .map(([id, file]) => `<system systemId="${id}" uri="file://${SCHEMAS}/xmltooling/${file}"/>`)
+  .join("")}</catalog>`;
 
 /** undefined: valid; else what xmllint says. */
 export function schemaFault(xml: string, schema: "metadata" | "protocol"): string | undefined {
