@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { parse } from "yaml";
 import { expect, test } from "vitest";
 import { printTemplate } from "../../src/operator/template.ts";
+import { changed, configFolder } from "../support/config-file.ts";
 
 const example = (name: string): string => fileURLToPath(new URL(`../../examples/${name}`, import.meta.url));
 
@@ -26,6 +27,16 @@ test("prints the ledger's tables as psql takes them", async () => {
   const { code, out, err } = await run("postgres/ledger", example("okta.yaml"));
   expect([code, err]).toEqual([0, ""]);
   expect(out).toBe(readFileSync(new URL("../../templates/postgres/ledger.sql", import.meta.url), "utf8"));
+});
+
+test("by SAML there must be the key whose certificate AWS is to have", async () => {
+  using folder = configFolder();
+  const samlProviderArn = "arn:aws:iam::111122223333:saml-provider/Rolecall";
+  const config = changed("aws/federation", "saml");
+  Object.assign(config["aws"] as object, { samlProviderArn });
+  const { code, out, err } = await run("aws/role", folder.write("rolecall.yaml", config));
+  expect([code, out]).toEqual([1, ""]);
+  expect(err).toMatch(/^error: .*keys.json has no saml key yet: the broker makes it at its first start\n$/);
 });
 
 test("an unknown name is wrong usage, and the names are told", async () => {

@@ -118,6 +118,7 @@ test("a prepared key is in the metadata and signs nothing until an operator says
   expect(certificatesOf(both)).toHaveLength(2);
   expect(schemaFault(both, "metadata")).toBeUndefined();
   ahead += 40 * 24 * HOUR;
+  await broker.reloadKeys();
   expect(await keyIn("active")).toBe(first);
   ahead = 0;
   expect(await ask()).toMatchObject({ status: 200, row: { keyId: first } });
