@@ -1,9 +1,15 @@
 /**
  * A browser as far as the demo's own sign-ins need one: keeps cookies by host, path and name, follows redirects, and
- * submits the forms of the pages that it gets. It runs no script, as the pages need none.
+ * submits the forms of the pages that it gets. Of scripts it knows one: that which posts the page's form, named `post`.
  */
 export class Browser {
   readonly #jar = new Map<string, { value: string; path: string; host: string }>();
+  readonly #scripts: boolean;
+
+  /** Without `scripts`, such a page is where it stops, too. */
+  constructor({ scripts = true } = {}) {
+    this.#scripts = scripts;
+  }
 
   /** The page at the end of the redirects. */
   async open(url: string, init: RequestInit = {}): Promise<Page> {
@@ -18,7 +24,8 @@ export class Browser {
       this.#keep(target, response.headers.getSetCookie());
       const location = response.headers.get("location");
       if (location === null) {
-        return { url: target, status: response.status, text: await response.text() };
+        const page = { url: target, status: response.status, text: await response.text() };
+        return this.#scripts && /<form\b[^>]* id="post"/.test(page.text) ? this.submit(page) : page;
       }
       await response.body?.cancel();
       target = new URL(location, target);
@@ -37,7 +44,7 @@ export class Browser {
     return this.open(action.href, {
       method: "POST",
       body: fields,
-      headers: { origin: page.url.origin, "sec-fetch-site": "same-origin" },
+      headers: { origin: page.url.origin, "sec-fetch-site": siteOf(page.url, action) },
     });
   }
 
@@ -61,6 +68,11 @@ export class Browser {
       else this.#jar.set(key, { value, path, host: url.host });
     }
   }
+}
+
+function siteOf(from: URL, to: URL): string {
+  if (from.origin === to.origin) return "same-origin";
+  return from.hostname === to.hostname ? "same-site" : "cross-site";
 }
 
 export interface Page {

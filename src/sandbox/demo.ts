@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import { Command, CommanderError } from "commander";
 import { pino } from "pino";
 import { operatorLog } from "../operator/log.ts";
-import { signInOnce } from "./once.ts";
+import { signInOnce, waysIn } from "./once.ts";
 import { startSandbox, type Sandbox, type SandboxPorts } from "./sandbox.ts";
 import { lenient } from "./sts.ts";
 
@@ -58,7 +58,7 @@ async function demo(options: { once?: true; dir?: string }): Promise<void> {
 }
 
 async function everyProvider(sandbox: Sandbox): Promise<void> {
-  for (const provider of sandbox.providers) {
+  for (const provider of waysIn(sandbox)) {
     process.stdout.write(`${JSON.stringify(await signInOnce(sandbox, provider))}\n`);
   }
 }

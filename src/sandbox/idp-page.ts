@@ -1,7 +1,16 @@
+import type { Response } from "express";
 import type { Directory } from "./people.ts";
 
-/** The sign-in page: each person is a button `person`, and an empty one cancels. Plain forms, no script. */
-export function signInPage(directory: Directory): string {
+/** Answers with the sign-in page: each person is a button `person`, and an empty one cancels. Plain forms, no script. */
+export function sendSignInPage(res: Response, directory: Directory): void {
+  res.set({
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "cache-control": "no-store",
+  });
+  res.send(signInPage(directory));
+}
+
+function signInPage(directory: Directory): string {
   const buttons = directory.people.map(
     ({ subject, name, email, note }) =>
       `<li><button name="person" value="${escapeHtml(subject)}"><b>${escapeHtml(name)}</b>

@@ -5,10 +5,12 @@ import express, { type Express, type Request, type RequestHandler, type Response
 import { exportJWK, generateKeyPair, type JWK } from "jose";
 import { Provider, errors, type ClientMetadata, type Configuration, type KoaContextWithOIDC } from "oidc-provider";
 import type { OidcProvider } from "../config/config.ts";
-import { signInPage } from "./idp-page.ts";
+import { sendSignInPage } from "./idp-page.ts";
 import { IdpRecords } from "./idp-records.ts";
 import { Staff } from "./idp-staff.ts";
 import { DIRECTORIES, ENTRA_TENANT, type Directory, type Person } from "./people.ts";
+import { newSamlIdpKey } from "./saml/key.ts";
+import { mountSaml, type StandInSaml } from "./saml/stand-in.ts";
 
 export type StandInId = keyof typeof DIRECTORIES;
 
@@ -27,6 +29,8 @@ export interface StandInProvider {
   readonly clientAuth: ClientAuth;
   readonly emailDomain: string;
   readonly people: readonly Person[];
+  /** The same people by SAML, on the same server; undefined: nobody has set it up. */
+  readonly saml: StandInSaml | undefined;
   /** What its administrators do while it runs. */
   readonly staff: Staff;
   /** What happens to it: while `down`, every request is answered with 503. */
@@ -43,6 +47,8 @@ export interface StandInOptions {
   readonly publicPort?: number;
   /** Makes the client a `private_key_jwt` one. */
   readonly clientKey?: JWK;
+  /** Sets SAML up, too: where the broker's metadata for this provider is. */
+  readonly serviceProviderUrl?: string;
 }
 
 /** Where each kind's issuer lies below its origin, slash at the end and all, and how a client proves itself there. */
@@ -88,7 +94,8 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
   const app = express();
   const server = createServer(app);
   const port = await listen(server, options.port ?? 0);
-  const issuer = `http://localhost:${options.publicPort ?? port}${shape.path}`;
+  const origin = `http://localhost:${options.publicPort ?? port}`;
+  const issuer = `${origin}${shape.path}`;
   const clientSecret = randomBytes(24).toString("base64url");
   const clientAuth = options.clientKey ? "private_key_jwt" : shape.clientAuth;
   const client: ClientMetadata = {
@@ -111,6 +118,11 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
     if (state.down) res.status(503).end();
     else next();
   });
+  const { serviceProviderUrl } = options;
+  const saml =
+    serviceProviderUrl === undefined
+      ? undefined
+      : mountSaml(app, { directory, staff, origin, key: await newSamlIdpKey(), serviceProviderUrl });
   mount(app, path, directory, staff, clientAuth, provider);
   const { kind, label, emailDomain, people } = directory;
   const { clientId } = shape;
@@ -125,6 +137,7 @@ export async function startIdentityProvider(id: StandInId, options: StandInOptio
     clientAuth,
     emailDomain,
     people,
+    saml,
     staff,
     state,
     close: () => close(server),
@@ -198,11 +211,7 @@ function mount(
   });
   const show = interaction(async (req, res) => {
     await provider.interactionDetails(req, res);
-    res.set({
-      "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'",
-      "cache-control": "no-store",
-    });
-    res.send(signInPage(directory));
+    sendSignInPage(res, directory);
   });
   const choose = interaction(async (req, res) => {
     const { person } = req.body as { person?: string };

@@ -12,7 +12,6 @@ import { readEntries } from "../ledger/log-reader.ts";
 import type { LedgerEntry } from "../ledger/row.ts";
 import { readSqlite } from "../ledger/sqlite.ts";
 import { Browser } from "./browser.ts";
-import type { StandInProvider } from "./idp.ts";
 import type { Person } from "./people.ts";
 import { ledgerFileIn, type Sandbox } from "./sandbox.ts";
 
@@ -21,13 +20,24 @@ const ROLECALL = fileURLToPath(new URL("../../dist/rolecall.mjs", import.meta.ur
 /** What somebody got: one line of `npm run demo -- --once`. */
 export interface OnceLine {
   readonly provider: string;
-  readonly protocol: "oidc";
-  readonly federation: "web-identity";
+  readonly protocol: "oidc" | "saml";
+  readonly federation: NonNullable<LedgerEntry["federation"]>;
   readonly email: string;
   readonly sessionArn: string;
   readonly tags: Readonly<Record<string, string>>;
   readonly expiration: string;
   readonly ledgerSeq: number;
+}
+
+/** How people sign in there: by OIDC, or by SAML. */
+export interface WayIn {
+  readonly id: string;
+  readonly people: readonly Person[];
+}
+
+/** Every way to sign in to the sandbox, OIDC first. */
+export function waysIn({ providers }: Pick<Sandbox, "providers">): WayIn[] {
+  return [...providers, ...providers.flatMap(({ saml }) => saml ?? [])];
 }
 
 interface ProcessCredentials {
@@ -42,7 +52,7 @@ interface ProcessCredentials {
  * provider's page, the approval), takes the credentials that an AWS client would be given, asks STS whose they are,
  * and compares with the ledger's rows. Throws an Error that says what did not hold.
  */
-export async function signInOnce(sandbox: Sandbox, provider: StandInProvider): Promise<OnceLine> {
+export async function signInOnce(sandbox: Sandbox, provider: WayIn): Promise<OnceLine> {
   const person = provider.people.find((candidate) => candidate.refused === undefined);
   if (!person) throw new Error(`nobody of ${provider.id} may sign in`);
   const home = await mkdtemp(join(tmpdir(), "rolecall-once-"));
@@ -53,8 +63,8 @@ export async function signInOnce(sandbox: Sandbox, provider: StandInProvider): P
     const issued = await requireRecord(sandbox, credentials, arn, person);
     return {
       provider: provider.id,
-      protocol: "oidc",
-      federation: "web-identity",
+      protocol: protocolOf(sandbox, provider),
+      federation: issued.federation,
       email: person.email,
       sessionArn: arn,
       tags: issued.tags ?? {},
@@ -66,11 +76,17 @@ export async function signInOnce(sandbox: Sandbox, provider: StandInProvider): P
   }
 }
 
+function protocolOf({ config }: Sandbox, { id }: WayIn): OnceLine["protocol"] {
+  const provider = config.providers.find((candidate) => candidate.id === id);
+  if (!provider) throw new Error(`the broker has no provider ${id}`);
+  return provider.protocol;
+}
+
 /** Signs `person` in by the built command line, whose files go to `home`, and a browser that answers as they would. */
 export async function signInByCommandLine(
   { config }: Sandbox,
   home: string,
-  provider: StandInProvider,
+  provider: WayIn,
   person: Person,
 ): Promise<void> {
   const args = [ROLECALL, "login", "--no-browser", "--broker", config.baseUrl];
@@ -86,12 +102,7 @@ export async function signInByCommandLine(
   if (code !== 0) throw new Error(`rolecall login ended with ${code}: ${said}`);
 }
 
-async function answerInBrowser(
-  address: string,
-  base: string,
-  provider: StandInProvider,
-  person: Person,
-): Promise<void> {
+async function answerInBrowser(address: string, base: string, provider: WayIn, person: Person): Promise<void> {
   const browser = new Browser();
   const choice = await browser.open(address);
   const link = new RegExp(`href="(/login/${provider.id}(?:\\?[^"]*)?)"`).exec(choice.text)?.[1];
@@ -128,7 +139,7 @@ async function requireRecord(
   credentials: ProcessCredentials,
   arn: string,
   person: Person,
-): Promise<LedgerEntry> {
+): Promise<LedgerEntry & Pick<OnceLine, "federation">> {
   const db = readSqlite(ledgerFileIn(config.stateDir));
   const rows: LedgerEntry[] = [];
   try {
@@ -145,7 +156,9 @@ async function requireRecord(
   require(issued.tags?.["team"] !== undefined, "the session has a team");
   require(issued.tags["cost-centre"] !== undefined, "the session has a cost centre");
   require(issued.trace?.some(({ outcome }) => outcome === "spoke") === true, "the ledger says why");
-  return issued;
+  const { federation } = issued;
+  require(federation !== undefined, "the ledger says how AWS was asked");
+  return { ...issued, federation };
 }
 
 function require(holds: boolean, what: string): asserts holds {

@@ -6,7 +6,7 @@ import { loadConfig } from "../config/load.ts";
 import type { Log } from "../flow/ports.ts";
 import { template } from "../operator/template.ts";
 import { writeDemoConfig } from "./demo-config.ts";
-import { startIdentityProviders, type StandInId, type StandInProvider } from "./idp.ts";
+import { startIdentityProviders, type StandInId, type StandInOptions, type StandInProvider } from "./idp.ts";
 import { startSts, type SandboxSts } from "./sts.ts";
 
 type StartBroker = (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
@@ -22,7 +22,7 @@ export interface SandboxPorts {
   readonly auth0: number;
 }
 
-/** Everything between a sign-in and AWS, on this machine: three identity providers, a broker, STS and Bedrock. */
+/** Everything between a sign-in and AWS, on this machine: three identity providers (each by OIDC and by SAML), a broker, STS and Bedrock. */
 export interface Sandbox {
   readonly config: Config;
   readonly configFile: string;
@@ -52,9 +52,10 @@ export async function startSandbox(options: {
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
-  const standIn = (id: StandInId): { redirectUris: string[]; port: number } => ({
+  const standIn = (id: StandInId): StandInOptions => ({
     redirectUris: [`${baseUrl}/login/${id}/callback`],
     port: ports[id],
+    serviceProviderUrl: `${baseUrl}/login/${id}-saml/metadata`,
   });
   const running: { close(): Promise<void> }[] = [];
   const close = async (): Promise<void> => {

@@ -25,7 +25,7 @@ async function open(url: string): Promise<void> {
 
 test("somebody signs in, sees who they are to AWS and why, and signs out", async () => {
   await open(company.config.baseUrl);
-  await page.getByRole("link", { name: "Okta" }).click();
+  await page.getByRole("link", { name: "Continue with Okta", exact: true }).click();
   await page.getByRole("button", { name: "Jane Doe" }).click();
 
   expect(new URL(page.url()).origin).toBe(company.config.baseUrl);
@@ -36,14 +36,39 @@ test("somebody signs in, sees who they are to AWS and why, and signs out", async
   expect(text).toContain("cc-1042");
 
   await page.getByRole("button", { name: "Sign out" }).click();
-  expect(await page.getByRole("link", { name: "Okta" }).isVisible()).toBe(true);
+  expect(await page.getByRole("link", { name: "Continue with Okta", exact: true }).isVisible()).toBe(true);
   await page.goBack();
   expect(await page.getByRole("main").innerText()).not.toContain("jane@acme.example");
 });
 
+/** By SAML, the answer comes by a form that another site posts; Auth0's request goes by a form, too. */
+test.for([
+  ["Okta", "Jane Doe", "HTTP-Redirect"],
+  ["Entra ID", "Priya Nair", "HTTP-Redirect"],
+  ["Auth0", "Ana Silva", "HTTP-POST"],
+] as const)("%s by SAML shows the same name, tags and ARN as by OIDC", async ([label, name, binding]) => {
+  const accounts: string[] = [];
+  for (const way of [label, `${label} (SAML)`]) {
+    await open(company.config.baseUrl);
+    const atProvider = page.waitForRequest((request) => new URL(request.url()).hostname === "localhost");
+    await page.getByRole("link", { name: `Continue with ${way}`, exact: true }).click();
+    const asked = await atProvider;
+    if (way !== label) expect(asked.method()).toBe(binding === "HTTP-POST" ? "POST" : "GET");
+    await page.getByRole("button", { name }).click();
+    await page.waitForURL(`${company.config.baseUrl}/`);
+    const main = page.getByRole("main");
+    accounts.push(
+      JSON.stringify([await main.getByRole("heading").allInnerTexts(), await main.locator("table").allInnerTexts()]),
+    );
+    expect(await main.innerText()).toContain("assumed-role/BedrockShared/");
+    if (way === label) await page.context().close();
+  }
+  expect(accounts[1]).toBe(accounts[0]);
+});
+
 test("the keyboard alone is enough", async () => {
   await open(company.config.baseUrl);
-  await tabTo(page, "Entra ID");
+  await tabTo(page, "Continue with Entra ID");
   await page.keyboard.press("Enter");
   await page.waitForURL(/localhost/);
   await tabTo(page, "Priya Nair");
@@ -56,7 +81,7 @@ test("the command line is let in by a person in Chromium", async () => {
   const machine = new Machine();
   const login = machine.start(["login", "--no-browser", "--broker", company.config.baseUrl]);
   await open(await login.address());
-  await page.getByRole("link", { name: "Auth0" }).click();
+  await page.getByRole("link", { name: "Continue with Auth0", exact: true }).click();
   await page.getByRole("button", { name: "Ana Silva" }).click();
   expect(await page.getByRole("main").innerText()).toContain("ana@labs.acme.example");
   await page.getByRole("button", { name: "Allow" }).click();
@@ -81,7 +106,7 @@ test.for([
   ["entra", "Entra ID", "Olga Petrova", "groups_overage", "so many groups"],
 ] as const)("%s refuses %3$s", async ([provider, label, name, code, sentence]) => {
   await open(company.config.baseUrl);
-  await page.getByRole("link", { name: label }).click();
+  await page.getByRole("link", { name: `Continue with ${label}`, exact: true }).click();
   await page.getByRole("button", { name }).click();
   expect(await page.getByRole("main").innerText()).toContain(sentence);
   const denied = (await company.rows()).filter(({ type, reason }) => type === "login.denied" && reason === code);

@@ -11,28 +11,25 @@ test("the demo signs somebody in through every provider and prints what they got
     .trim()
     .split("\n")
     .map((line) => JSON.parse(line) as Record<string, unknown>);
-  expect(lines.map(({ provider, email, sessionArn, tags }) => ({ provider, email, sessionArn, tags }))).toEqual([
-    {
-      provider: "okta",
-      email: "jane@acme.example",
-      sessionArn: "arn:aws:sts::111122223333:assumed-role/BedrockShared/jane@acme.example",
-      tags: { team: "search", "cost-centre": "cc-1042" },
-    },
-    {
-      provider: "entra",
-      email: "priya@emea.acme.example",
-      sessionArn: "arn:aws:sts::111122223333:assumed-role/BedrockShared/priya@emea.acme.example",
-      tags: { team: "search", "cost-centre": "cc-2010" },
-    },
-    {
-      provider: "auth0",
-      email: "ana@labs.acme.example",
-      sessionArn: "arn:aws:sts::111122223333:assumed-role/BedrockShared/ana@labs.acme.example",
-      tags: { team: "search", "cost-centre": "cc-4001" },
-    },
-  ]);
-  for (const { protocol, federation, expiration, ledgerSeq } of lines) {
-    expect({ protocol, federation }).toEqual({ protocol: "oidc", federation: "web-identity" });
+  const people = [
+    ["okta", "jane@acme.example", "cc-1042"],
+    ["entra", "priya@emea.acme.example", "cc-2010"],
+    ["auth0", "ana@labs.acme.example", "cc-4001"],
+  ];
+  const expected = ["oidc", "saml"].flatMap((protocol) =>
+    people.map(([id = "", email, costCentre]) => ({
+      provider: protocol === "oidc" ? id : `${id}-saml`,
+      protocol,
+      federation: "web-identity",
+      email,
+      sessionArn: `arn:aws:sts::111122223333:assumed-role/BedrockShared/${email}`,
+      tags: { team: "search", "cost-centre": costCentre },
+      expiration: expect.any(String) as string,
+      ledgerSeq: expect.any(Number) as number,
+    })),
+  );
+  expect(lines).toEqual(expected);
+  for (const { expiration, ledgerSeq } of lines) {
     expect(Date.parse(expiration as string)).toBeGreaterThan(Date.now() + 15 * 60_000);
     expect(ledgerSeq).toBeGreaterThan(0);
   }

@@ -31,6 +31,19 @@ export function responseXml(facts: ResponseFacts): string {
   );
 }
 
+/** An unsigned samlp:Response that says no: the person was not let in (Core 3.2.2.2). */
+export function deniedXml(facts: Pick<ResponseFacts, "issuer" | "acs" | "inResponseTo" | "now">): string {
+  const { issuer, acs, inResponseTo, now } = facts;
+  return (
+    `<samlp:Response xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol" ID="${newId()}" Version="2.0"` +
+    ` IssueInstant="${instant(now)}" Destination="${text(acs)}" InResponseTo="${text(inResponseTo)}">` +
+    `<saml:Issuer xmlns:saml="urn:oasis:names:tc:SAML:2.0:assertion">${text(issuer)}</saml:Issuer>` +
+    `<samlp:Status><samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:Responder">` +
+    `<samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:AuthnFailed"/></samlp:StatusCode></samlp:Status>` +
+    `</samlp:Response>`
+  );
+}
+
 function assertionXml(facts: ResponseFacts): string {
   const { issuer, acs, audience, inResponseTo, nameId, nameIdFormat, sessionIndex, now } = facts;
   const until = instant(now + 5 * MINUTES);
