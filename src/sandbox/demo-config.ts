@@ -1,11 +1,14 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import type { Config } from "../config/config.ts";
 import type { StandInProvider } from "./idp.ts";
 import { ENTRA_GROUPS } from "./people.ts";
 import type { StandInSaml } from "./saml/stand-in.ts";
 
 export const DEMO_ROLE = "arn:aws:iam::111122223333:role/BedrockShared";
+/** How IAM knows the broker where that federates by SAML. */
+const SAML_PROVIDER = "arn:aws:iam::111122223333:saml-provider/Rolecall";
 
 /**
  * Writes `rolecall.yaml` for the made-up company into `folder`, and the providers' secrets beside it (0600), so that
@@ -20,10 +23,12 @@ export async function writeDemoConfig(options: {
     StandInProvider,
     "id" | "kind" | "label" | "issuer" | "clientId" | "clientAuth" | "clientSecret" | "emailDomain"
   > & { readonly saml?: StandInSaml | undefined })[];
+  /** Left out: web-identity. */
+  readonly federation?: Config["aws"]["federation"];
   /** Left out: the in-memory store. */
   readonly redisUrl?: string | undefined;
 }): Promise<string> {
-  const { folder, baseUrl, port, stsEndpoint, providers, redisUrl } = options;
+  const { folder, baseUrl, port, stsEndpoint, providers, federation, redisUrl } = options;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const { id, clientSecret } of providers) {
     await writeFile(join(folder, `${id}.secret`), `${clientSecret}\n`, { mode: 0o600 });
@@ -40,7 +45,12 @@ export async function writeDemoConfig(options: {
     baseUrl,
     listen: `127.0.0.1:${port}`,
     stateDir: ".",
-    aws: { region: "us-east-1", roleArn: DEMO_ROLE, stsEndpoint },
+    aws: {
+      region: "us-east-1",
+      roleArn: DEMO_ROLE,
+      ...(federation === "saml" && { federation, samlProviderArn: SAML_PROVIDER }),
+      stsEndpoint,
+    },
     providers: [...providers.map(oidcProvider), ...saml.map(samlProvider)],
     tags: {
       team: {

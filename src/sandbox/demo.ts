@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { pino } from "pino";
 import { operatorLog } from "../operator/log.ts";
 import { signInOnce, waysIn } from "./once.ts";
@@ -16,11 +16,18 @@ import { lenient } from "./sts.ts";
 
 const DEMO_PORTS: SandboxPorts = { broker: 4400, aws: 4404, okta: 4401, entra: 4402, auth0: 4403 };
 const ANY_PORTS: SandboxPorts = { broker: 0, aws: 0, okta: 0, entra: 0, auth0: 0 };
+const FEDERATIONS = ["web-identity", "saml"] as const;
 const ROLECALL = fileURLToPath(new URL("../../dist/rolecall.mjs", import.meta.url));
 
 const program = new Command("npm run demo --")
   .description("Rolecall on this machine, with stand-ins for Okta, Entra ID, Auth0, AWS STS and Bedrock.")
   .option("--once", "sign somebody in through every provider, print what they got, exit 0 only if all of it held")
+  .addOption(
+    new Option(
+      "--federation <way>",
+      "how the broker asks AWS (left out: web-identity; with --once: one broker by either)",
+    ).choices(FEDERATIONS),
+  )
   .option(
     "--dir <folder>",
     "keep the ledger and the keys there, and write rolecall.yaml anew (left out: a temporary folder)",
@@ -39,21 +46,36 @@ try {
   }
 }
 
-async function demo(options: { once?: true; dir?: string }): Promise<void> {
-  const { once = false, dir } = options;
+type Federation = (typeof FEDERATIONS)[number];
+
+async function demo(options: { once?: true; dir?: string; federation?: Federation }): Promise<void> {
+  const { once = false, dir, federation } = options;
   const folder =
     dir === undefined ? await mkdtemp(join(tmpdir(), "rolecall-demo-")) : resolve(process.env["INIT_CWD"] ?? "", dir);
-  const log = operatorLog(pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }));
   try {
-    const sandbox = await startSandbox({ folder, ports: once ? ANY_PORTS : DEMO_PORTS, log });
-    try {
-      if (once) await everyProvider(sandbox);
-      else await untilStopped(sandbox, folder);
-    } finally {
-      await sandbox.close();
+    if (!once) {
+      await inSandbox(folder, DEMO_PORTS, federation, (sandbox) => untilStopped(sandbox, folder));
+      return;
     }
+    await inSandbox(folder, ANY_PORTS, federation, everyProvider);
+    if (federation === undefined) await inSandbox(join(folder, "saml"), ANY_PORTS, "saml", everyProvider);
   } finally {
     if (dir === undefined) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function inSandbox(
+  folder: string,
+  ports: SandboxPorts,
+  federation: Federation = "web-identity",
+  use: (sandbox: Sandbox) => Promise<void>,
+): Promise<void> {
+  const log = operatorLog(pino.destination({ dest: join(folder, "broker.log"), mkdir: true, sync: true }));
+  const sandbox = await startSandbox({ folder, ports, log, federation });
+  try {
+    await use(sandbox);
+  } finally {
+    await sandbox.close();
   }
 }
 
@@ -86,7 +108,7 @@ Rolecall runs on this machine, with stand-ins for three identity providers, AWS 
 
   The pages:  ${baseUrl}
 
-  People of the made-up company; on a provider's page you choose who you are:
+  People of the made-up company, by OIDC or by SAML; on a provider's page you choose who you are:
 ${people.join("")}
   1. Sign in, in a browser:
 
@@ -107,7 +129,7 @@ ${profile.replaceAll(/^(?=.)/gm, "    ")}
 
     npm run -s broker -- audit tail --config ${configFile}
 
-  The stand-in for AWS checks what AWS checks, by the role template of this project. What it takes and AWS would not:
+  The broker asks for credentials by ${config.aws.federation === "saml" ? "AssumeRoleWithSAML" : "AssumeRoleWithWebIdentity"}. The stand-in for AWS checks what AWS checks, by the role template of this project. What it takes and AWS would not:
 ${lenient.map((line) => `    - ${line}\n`).join("")}
   Ctrl-C stops everything.
 `;

@@ -2,18 +2,31 @@ import { createHash } from "node:crypto";
 import { parse } from "yaml";
 import { z } from "zod";
 import { readPolicy, type Policy } from "./iam-policy.ts";
+import { registeredMetadata, type RegisteredMetadata } from "./registered-metadata.ts";
+
+export interface DeployedOidcProvider {
+  readonly type: "AWS::IAM::OIDCProvider";
+  readonly arn: string;
+  /** Exactly as registered. */
+  readonly url: string;
+  /** The URL without its scheme, as condition keys begin. */
+  readonly name: string;
+  readonly audiences: readonly string[];
+}
+
+export interface DeployedSamlProvider {
+  readonly type: "AWS::IAM::SAMLProvider";
+  readonly arn: string;
+  readonly account: string;
+  /** The last part of its ARN. */
+  readonly name: string;
+  readonly metadata: RegisteredMetadata;
+}
 
 /** What `rolecall-broker template aws/role` made, as if it had been deployed. */
 export interface DeployedRole {
   readonly account: string;
-  readonly provider: {
-    readonly arn: string;
-    /** Exactly as registered. */
-    readonly url: string;
-    /** The URL without its scheme, as condition keys begin. */
-    readonly name: string;
-    readonly audiences: readonly string[];
-  };
+  readonly provider: DeployedOidcProvider | DeployedSamlProvider;
   readonly role: {
     readonly arn: string;
     readonly name: string;
@@ -28,10 +41,18 @@ export interface DeployedRole {
 const template = z.object({
   Metadata: z.object({ Rolecall: z.object({ RoleArn: z.string() }) }),
   Resources: z.object({
-    FederationProvider: z.object({
-      Type: z.literal("AWS::IAM::OIDCProvider"),
-      Properties: z.object({ Url: z.string(), ClientIdList: z.array(z.string()).min(1).max(100) }),
-    }),
+    FederationProvider: z
+      .object({
+        Type: z.literal("AWS::IAM::OIDCProvider"),
+        Properties: z.object({ Url: z.string(), ClientIdList: z.array(z.string()).min(1).max(100) }),
+      })
+      .optional(),
+    SamlProvider: z
+      .object({
+        Type: z.literal("AWS::IAM::SAMLProvider"),
+        Properties: z.object({ Name: z.string().regex(/^[\w.-]{1,128}$/), SamlMetadataDocument: z.string().min(1000) }),
+      })
+      .optional(),
     SharedRole: z.object({
       Type: z.literal("AWS::IAM::Role"),
       Properties: z.object({
@@ -51,21 +72,20 @@ const template = z.object({
  */
 export function deployRole(text: string): DeployedRole {
   const { Metadata, Resources } = template.parse(parse(text));
-  const { Url: url, ClientIdList: audiences } = Resources.FederationProvider.Properties;
   const properties = Resources.SharedRole.Properties;
   const { RoleName: roleName, Path: path } = properties;
   const [, partition = "", , , account = ""] = Metadata.Rolecall.RoleArn.split(":");
   const arn = `arn:${partition}:iam::${account}:role${path}${roleName}`;
   if (arn !== Metadata.Rolecall.RoleArn) throw new Error("the template's role is not the one that its metadata names");
-  const name = url.replace(/^https?:\/\//, "");
-  const providerArn = `arn:${partition}:iam::${account}:oidc-provider/${name}`;
-  const trust = readPolicy(resolveRefs(properties.AssumeRolePolicyDocument, { FederationProvider: providerArn }));
+  const provider = deployProvider(Resources, partition, account);
+  const logicalId = provider.type === "AWS::IAM::OIDCProvider" ? "FederationProvider" : "SamlProvider";
+  const trust = readPolicy(resolveRefs(properties.AssumeRolePolicyDocument, { [logicalId]: provider.arn }));
   // IAM: MalformedPolicyDocument.
   if (trust.Statement.some(({ Principal }) => Principal === undefined))
     throw new Error("a trust policy needs principals");
   return {
     account,
-    provider: { arn: providerArn, url, name, audiences },
+    provider,
     role: {
       arn,
       name: roleName,
@@ -75,6 +95,22 @@ export function deployRole(text: string): DeployedRole {
       permissions: readPolicy(properties.Policies[0].PolicyDocument),
     },
   };
+}
+
+function deployProvider(
+  { FederationProvider: oidc, SamlProvider: saml }: z.infer<typeof template>["Resources"],
+  partition: string,
+  account: string,
+): DeployedRole["provider"] {
+  if (oidc && !saml) {
+    const { Url: url, ClientIdList: audiences } = oidc.Properties;
+    const name = url.replace(/^https?:\/\//, "");
+    return { type: oidc.Type, arn: `arn:${partition}:iam::${account}:oidc-provider/${name}`, url, name, audiences };
+  }
+  if (!saml || oidc) throw new Error("the template makes one identity provider, OIDC or SAML");
+  const { Name: name, SamlMetadataDocument: document } = saml.Properties;
+  const arn = `arn:${partition}:iam::${account}:saml-provider/${name}`;
+  return { type: saml.Type, arn, account, name, metadata: registeredMetadata(document) };
 }
 
 /** CloudFormation's `{ Ref: NAME }`, wherever it stands. */

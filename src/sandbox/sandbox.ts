@@ -4,6 +4,7 @@ import { startBroker } from "../app.ts";
 import type { Config } from "../config/config.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Log } from "../flow/ports.ts";
+import { configuredSamlMetadata } from "../operator/saml-metadata.ts";
 import { template } from "../operator/template.ts";
 import { writeDemoConfig } from "./demo-config.ts";
 import { startIdentityProviders, type StandInId, type StandInOptions, type StandInProvider } from "./idp.ts";
@@ -39,6 +40,8 @@ export async function startSandbox(options: {
   readonly folder: string;
   readonly ports: SandboxPorts;
   readonly log: Log;
+  /** How the broker asks AWS; left out: web-identity. */
+  readonly federation?: Config["aws"]["federation"];
   /** Left out: the in-memory store. */
   readonly redisUrl?: string;
   /** Left out: the broker runs in this process. */
@@ -48,7 +51,8 @@ export async function startSandbox(options: {
   /** How long AWS keeps the published keys; left out: not at all. */
   readonly jwksCacheSeconds?: number;
 }): Promise<Sandbox> {
-  const { folder, ports, log, redisUrl, start = inThisProcess, now = Date.now, jwksCacheSeconds = 0 } = options;
+  const { folder, ports, log, federation = "web-identity", redisUrl, start = inThisProcess } = options;
+  const { now = Date.now, jwksCacheSeconds = 0 } = options;
   const port = ports.broker === 0 ? await freePort() : ports.broker;
   const awsPort = ports.aws === 0 ? await freePort() : ports.aws;
   const baseUrl = `http://127.0.0.1:${port}`;
@@ -70,11 +74,14 @@ export async function startSandbox(options: {
     const providers = [okta, entra, auth0];
     running.push(...providers);
     const stsEndpoint = `http://127.0.0.1:${awsPort}`;
-    const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers, redisUrl });
+    const configFile = await writeDemoConfig({ folder, baseUrl, port, stsEndpoint, providers, federation, redisUrl });
     const config = loadConfig(configFile, {});
-    const aws = await startSts({ trust: template("aws/role", config), port: awsPort, now, jwksCacheSeconds });
-    running.push(aws);
     running.push(await start(config, log, configFile));
+    // By SAML, AWS is given the metadata of a key that the broker's first start makes.
+    const trust = template("aws/role", config, await configuredSamlMetadata(config));
+    const aws = await startSts({ trust, port: awsPort, now, jwksCacheSeconds });
+    // It goes last, as the broker may be asking it until then.
+    running.unshift(aws);
     return { config, configFile, providers, aws, close };
   } catch (error) {
     await close();

@@ -1,14 +1,36 @@
 import type { AwsSession } from "./aws-sessions.ts";
+import type { SamlIdentity } from "./saml-assertion.ts";
+import type { FederatedIdentity } from "./session-tags.ts";
 import type { AssumedSession } from "./sts-actions.ts";
 import type { StsFault } from "./sts-fault.ts";
+import type { WebIdentity } from "./web-identity.ts";
 
 /** STS's answers in the Query protocol's XML (botocore's service model `sts`, 2011-06-15). */
 
 const NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-export function assumedXml(
-  { session, identity, packedPolicySize }: AssumedSession,
-  providerArn: string,
+export function webIdentityXml(assumed: AssumedSession<WebIdentity>, providerArn: string, requestId: string): string {
+  const { subject, audience } = assumed.identity;
+  const said = { SubjectFromWebIdentityToken: subject, Audience: audience, Provider: providerArn };
+  return assumedXml("AssumeRoleWithWebIdentity", assumed, said, requestId);
+}
+
+export function samlXml(assumed: AssumedSession<SamlIdentity>, requestId: string): string {
+  const { subject, subjectType, issuer, audience, nameQualifier } = assumed.identity;
+  const said = {
+    Subject: subject,
+    SubjectType: subjectType,
+    Issuer: issuer,
+    Audience: audience,
+    NameQualifier: nameQualifier,
+  };
+  return assumedXml("AssumeRoleWithSAML", assumed, said, requestId);
+}
+
+function assumedXml(
+  action: string,
+  { session, packedPolicySize }: AssumedSession<FederatedIdentity>,
+  said: Readonly<Record<string, string>>,
   requestId: string,
 ): string {
   const credentials = element("Credentials", {
@@ -19,13 +41,11 @@ export function assumedXml(
   });
   const user = element("AssumedRoleUser", { Arn: session.arn, AssumedRoleId: session.userId });
   const rest = {
-    SubjectFromWebIdentityToken: identity.subject,
-    Audience: identity.audience,
-    Provider: providerArn,
+    ...said,
     PackedPolicySize: String(packedPolicySize),
     ...(session.sourceIdentity !== undefined && { SourceIdentity: session.sourceIdentity }),
   };
-  return responseXml("AssumeRoleWithWebIdentity", credentials + user + elements(rest), requestId);
+  return responseXml(action, credentials + user + elements(rest), requestId);
 }
 
 export function callerXml({ arn, userId, account }: AwsSession, requestId: string): string {

@@ -4,10 +4,10 @@ import { bedrockCall, converse } from "./bedrock.ts";
 import { listenHttp1And2, type Request, type Response } from "./http-1-and-2.ts";
 import { deployRole, type DeployedRole } from "./role-template.ts";
 import { SignatureFault, authenticate, type SignatureProblem, type SignedRequest } from "./sigv4.ts";
-import { assumeRoleWithWebIdentity } from "./sts-actions.ts";
+import { assumeRoleWithSaml, assumeRoleWithWebIdentity } from "./sts-actions.ts";
 import { StsFault } from "./sts-fault.ts";
 import { PublishedKeys } from "./web-identity.ts";
-import { assumedXml, callerXml, errorXml } from "./sts-xml.ts";
+import { callerXml, errorXml, samlXml, webIdentityXml } from "./sts-xml.ts";
 
 /** What this stand-in takes that AWS would not: for the demo to say. */
 export const lenient: readonly string[] = [
@@ -16,10 +16,12 @@ export const lenient: readonly string[] = [
   "credentials may be scoped to any region",
   "IAM takes any number of identity providers in a moment; here there is one, known from the start",
   "published keys are read for each call, while AWS may keep them for a time that it does not say",
+  "an assertion's issuer and the provider's metadata may name plain http addresses; metadata is registered at once, known from the start",
+  "an assertion may be signed with RSA and SHA-256 or stronger only, and may not be encrypted: AWS takes more",
   "the packed size of tags is an estimate: AWS does not publish its formula",
 ];
 
-/** How the next AssumeRoleWithWebIdentity goes wrong. */
+/** How the next AssumeRoleWithWebIdentity or AssumeRoleWithSAML goes wrong. */
 export type ScriptedFault =
   | { readonly kind: "error"; readonly wireCode: string; readonly status: number }
   | { readonly kind: "answer"; readonly status: number; readonly body: string }
@@ -32,11 +34,11 @@ export interface SandboxSts {
   /** Without a slash at the end: the endpoint of both STS and bedrock-runtime. */
   readonly url: string;
   readonly port: number;
-  /** How often AssumeRoleWithWebIdentity was asked for. */
+  /** How often AssumeRoleWithWebIdentity or AssumeRoleWithSAML was asked for. */
   readonly calls: () => number;
   /** What it gave out. */
   readonly sessions: () => AwsSession[];
-  /** The next calls of AssumeRoleWithWebIdentity go wrong, one fault a call, in order. */
+  /** The next calls of these go wrong, one fault a call, in order. */
   readonly fail: (...faults: readonly ScriptedFault[]) => void;
   close(): Promise<void>;
 }
@@ -66,7 +68,7 @@ interface Sandbox {
 }
 
 /**
- * A stand-in for AWS STS (AssumeRoleWithWebIdentity, GetCallerIdentity) and bedrock-runtime (Converse) that verifies
+ * A stand-in for AWS STS (AssumeRoleWithWebIdentity, AssumeRoleWithSAML, GetCallerIdentity) and bedrock-runtime (Converse) that verifies
  * as AWS does and judges by the shipped template. Resolves when it listens; stock AWS clients take its URL as their
  * endpoint. Rejects where the template can't be read or the port is taken.
  */
@@ -125,15 +127,15 @@ async function stsQuery(sandbox: Sandbox, request: SignedRequest, context: Conte
   const form = new URLSearchParams(Buffer.from(request.body).toString("utf8"));
   try {
     switch (form.get("Action")) {
-      case "AssumeRoleWithWebIdentity": {
+      case "AssumeRoleWithWebIdentity":
+      case "AssumeRoleWithSAML": {
         sandbox.calls += 1;
         const fault = sandbox.faults.shift();
         if (fault !== undefined) {
           goWrong(fault, answer);
           return;
         }
-        const assumed = await assumeRoleWithWebIdentity(form, context);
-        answer.reply(200, assumedXml(assumed, context.deployed.provider.arn, context.requestId));
+        answer.reply(200, await assumeRole(form, context));
         return;
       }
       case "GetCallerIdentity":
@@ -146,6 +148,12 @@ async function stsQuery(sandbox: Sandbox, request: SignedRequest, context: Conte
     const fault = error instanceof StsFault ? error : new StsFault("InternalFailure", 500, String(error));
     answer.reply(fault.status, errorXml(fault, context.requestId));
   }
+}
+
+async function assumeRole(form: URLSearchParams, context: Context): Promise<string> {
+  if (form.get("Action") === "AssumeRoleWithSAML") return samlXml(assumeRoleWithSaml(form, context), context.requestId);
+  const assumed = await assumeRoleWithWebIdentity(form, context);
+  return webIdentityXml(assumed, context.deployed.provider.arn, context.requestId);
 }
 
 function goWrong(fault: ScriptedFault, answer: Answer): void {

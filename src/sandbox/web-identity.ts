@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
 import { compactVerify, decodeProtectedHeader, importJWK, type JWK } from "jose";
 import { z } from "zod";
-import { MAX_TAGS } from "../flow/tag-limits.ts";
-import type { DeployedRole } from "./role-template.ts";
+import type { DeployedOidcProvider } from "./role-template.ts";
+import { sessionTags, sourceIdentity, tagsOf, type FederatedIdentity } from "./session-tags.ts";
 import { StsFault } from "./sts-fault.ts";
 
 /** IAM user guide, "Create an OIDC identity provider": no EdDSA, no PS*. */
@@ -12,14 +12,7 @@ const SKEW = 300;
 const MAX_KEYS_OF_A_TYPE = 100;
 
 /** What STS takes from a token that it believes. */
-export interface WebIdentity {
-  /** `jti`. */
-  readonly tokenId: string | undefined;
-  readonly subject: string;
-  readonly audience: string;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly transitiveTagKeys: readonly string[];
-  readonly sourceIdentity: string | undefined;
+export interface WebIdentity extends FederatedIdentity {
   /** Undefined: the token names no roles. */
   readonly roles: readonly string[] | undefined;
 }
@@ -34,7 +27,7 @@ const NO_KEY =
  */
 export async function verifyWebIdentity(
   token: string,
-  provider: DeployedRole["provider"],
+  provider: DeployedOidcProvider,
   now: number,
   published: PublishedKeys,
 ): Promise<WebIdentity> {
@@ -150,19 +143,6 @@ async function requireSignature(token: string, alg: string, key: PublishedKey): 
   }
 }
 
-const tagText = z.string().regex(/^(?!aws:)[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/iu);
-const tagsClaim = z
-  .strictObject({
-    // A plain string value is refused.
-    principal_tags: z.record(tagText.min(1).max(128), z.tuple([tagText.max(256)])),
-    transitive_tag_keys: z.array(z.string()).default([]),
-  })
-  .refine(({ principal_tags: tags }) => {
-    const keys = Object.keys(tags);
-    return keys.length <= MAX_TAGS && new Set(keys.map((key) => key.toLowerCase())).size === keys.length;
-  })
-  .refine((claim) => claim.transitive_tag_keys.every((key) => Object.hasOwn(claim.principal_tags, key)));
-const sourceIdentityClaim = z.string().regex(/^(?!aws:)[\w+=,.@-]{2,64}$/i);
 const rolesClaim = z.union([z.string().transform((role) => [role]), z.array(z.string())]);
 
 function readClaims(claims: Json, audiences: readonly string[], now: number): WebIdentity {
@@ -170,14 +150,14 @@ function readClaims(claims: Json, audiences: readonly string[], now: number): We
     if (claims[name] === undefined) throw invalid(`Missing a required claim: ${name}`);
   }
   requireFresh(claims, now / 1000);
-  const tags = optionalClaim(claims, "https://aws.amazon.com/tags", tagsClaim);
+  const tags = optionalClaim(claims, "https://aws.amazon.com/tags", sessionTags);
   return {
     tokenId: optionalClaim(claims, "jti", z.string()),
     subject: readClaim(claims, "sub", z.string().min(1)),
     audience: audienceOf(claims, audiences),
-    tags: Object.fromEntries(Object.entries(tags?.principal_tags ?? {}).map(([key, [value]]) => [key, value])),
+    tags: tagsOf(tags),
     transitiveTagKeys: tags?.transitive_tag_keys ?? [],
-    sourceIdentity: optionalClaim(claims, "https://aws.amazon.com/source_identity", sourceIdentityClaim),
+    sourceIdentity: optionalClaim(claims, "https://aws.amazon.com/source_identity", sourceIdentity),
     roles: optionalClaim(claims, "https://aws.amazon.com/roles", rolesClaim),
   };
 }
