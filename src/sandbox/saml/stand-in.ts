@@ -36,8 +36,8 @@ export interface StandInSaml {
 
 /**
  * Each as the real one is, or is commonly set: Okta signs both; Entra ID does where it is told to, and encrypts where it
- * has a certificate for it (with AES-CBC); Auth0 signs one of both, and the assertion is what counts. `requestBinding`
- * is what the demo asks for: all of them take both.
+ * has a certificate for it (with AES-CBC); Auth0 leaves the Response unsigned by default. `requestBinding` is what the
+ * demo asks for: all of them take both.
  */
 const SHAPES = {
   okta: {
