@@ -129,7 +129,8 @@ ${profile.replaceAll(/^(?=.)/gm, "    ")}
 
     npm run -s broker -- audit tail --config ${configFile}
 
-  The broker asks for credentials by ${config.aws.federation === "saml" ? "AssumeRoleWithSAML" : "AssumeRoleWithWebIdentity"}. The stand-in for AWS checks what AWS checks, by the role template of this project. What it takes and AWS would not:
+  The broker asks for credentials by ${config.aws.federation === "saml" ? "AssumeRoleWithSAML" : "AssumeRoleWithWebIdentity"}.
+  The stand-in for AWS checks what AWS checks, by the role template of this project. What it takes and AWS would not:
 ${lenient.map((line) => `    - ${line}\n`).join("")}
   Ctrl-C stops everything.
 `;
