@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { SAML as NodeSaml, type SamlConfig, ValidateInResponseTo } from "@node-saml/passport-saml";
+import type { Element } from "@xmldom/xmldom";
 import type { SamlProvider } from "../../config/config.ts";
 import { type Claims, refuse } from "../claim-rules.ts";
 import { checkAssertion, checkResponse, requireSuccess, type Expected, type Subject } from "./assertion.ts";
@@ -8,8 +9,8 @@ import { decryptedAssertion } from "./decrypt.ts";
 import { idpFacts, type IdpFacts } from "./idp-metadata.ts";
 import { checkLogoutRequest, type Logout } from "./logout-request.ts";
 import { requireShape, requireStrongSignature } from "./shape.ts";
-import { verifiedRoot } from "./verified-xml.ts";
-import { childrenOf, DS, readXml, SAML, type XmlElement } from "./xml.ts";
+import { signersOf, verifiedRoot } from "./verified-xml.ts";
+import { childrenOf, DS, elementOf, elementsOf, parseXml, readXml, SAML, type XmlElement } from "./xml.ts";
 
 /** The broker's own keys as a SAML service provider: PEM, RSA. */
 export interface SpKeys {
@@ -109,7 +110,8 @@ export function samlClient(provider: SamlProvider, options: SamlOptions): SamlCl
 /**
  * The assertion, read from the very bytes that a certificate of the provider has signed. In order: what is to be
  * signed is, strongly and whole; the signature of the response, wherever there is one; an encrypted assertion is bounded
- * and built as it should be, too; and then node-saml's own checks of signatures and wrapping, whose verified text is all that is read.
+ * and built as it should be, too; who has signed; and then node-saml's own checks of signatures and wrapping, by the
+ * certificates of those alone, whose verified text is all that is read.
  */
 async function verifiedAssertion(
   provider: SamlProvider,
@@ -122,11 +124,15 @@ async function verifiedAssertion(
   const plain = childrenOf(root, SAML, "Assertion");
   const encrypted = childrenOf(root, SAML, "EncryptedAssertion");
   if (plain.length + encrypted.length !== 1) refuse("saml_malformed", "the response has not one assertion");
+  const { certificates } = idp;
   const responseSigned = childrenOf(root, DS, "Signature").length > 0;
-  if (provider.wantResponseSigned || responseSigned) verifiedRoot(text, idp.certificates);
-  const [assertion = await decrypted(options, response, responseSigned)] = plain;
-  requireStrongSignature(assertion);
-  const verified = readXml(Buffer.from(await nodeSamlVerified(nodeSaml(provider, options, idp), samlResponse))).root;
+  if (provider.wantResponseSigned || responseSigned) verifiedRoot(text, certificates);
+  const parsed = parseXml(text);
+  const [assertion = await decrypted(options, response, responseSigned)] = elementsOf(parsed, SAML, "Assertion");
+  requireStrongSignature(elementOf(assertion));
+  const signers = [...signersOf(assertion, certificates), ...(responseSigned ? signersOf(parsed, certificates) : [])];
+  const verifier = nodeSaml(provider, options, { ...idp, certificates: [...new Set(signers)] });
+  const verified = readXml(Buffer.from(await nodeSamlVerified(verifier, samlResponse))).root;
   requireShape(verified, "Assertion");
   return verified;
 }
@@ -135,11 +141,11 @@ async function decrypted(
   { keys }: SamlOptions,
   response: { readonly text: string; readonly root: XmlElement },
   responseSigned: boolean,
-): Promise<XmlElement> {
+): Promise<Element> {
   const xml = await decryptedAssertion(response, keys.encryption.privateKey, responseSigned);
-  const { root } = readXml(Buffer.from(xml));
+  const { text, root } = readXml(Buffer.from(xml));
   requireShape(root, "Assertion");
-  return root;
+  return parseXml(text);
 }
 
 /** The signed text of the one assertion. What node-saml says against it goes no further: it may quote the message. */

@@ -37,7 +37,8 @@ export function parseXml(text: string): Element {
   return root;
 }
 
-function elementOf(node: Element): XmlElement {
+/** The parsed element with all that is in it. */
+export function elementOf(node: Element): XmlElement {
   const children: XmlElement[] = [];
   let text = "";
   for (let child = node.firstChild; child; child = child.nextSibling) {
