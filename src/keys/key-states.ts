@@ -52,8 +52,10 @@ export const TAKEN_AFTER: Readonly<Record<KeyUse, number>> = {
 
 /**
  * The keys of one use as they stand at `now` (epoch milliseconds), in the order in which they become active; exactly one
- * is active, or there is none at all of a use that not every broker has. Where the active one was revoked its successor is, even if by this machine's clock its time has not quite
- * come. Throws an Error where no key is left.
+ * is active, or there is none at all of a use that not every broker has. Where the active one was revoked its successor
+ * is, even if by this machine's clock its time has not quite come. Of sealing keys, none is taken that was active before
+ * one that is revoked: what that one had sealed is lost, with it the marks of what has ended, and what older keys have
+ * sealed would be back. Throws an Error where no key is left.
  */
 export function standingAt<K extends KeyTimes>(use: KeyUse, keys: readonly K[], now: number): KeyStanding<K>[] {
   const ordered = keys.toSorted((a, b) => Date.parse(a.activeFrom) - Date.parse(b.activeFrom));
@@ -71,7 +73,9 @@ export function standingAt<K extends KeyTimes>(use: KeyUse, keys: readonly K[], 
     const successor = ordered.slice(index + 1).find((next) => began.includes(next) || next === current);
     if (key === current) return { key, state: "active", until: nextBeginning(ordered.slice(at + 1)) };
     const until = Date.parse(successor?.activeFrom ?? key.activeFrom) + TAKEN_AFTER[use];
-    return now < until ? { key, state: "retired", until } : { key, state: "dropped", until: undefined };
+    const orphaned =
+      use === "sealing" && began.slice(began.indexOf(key) + 1).some((next) => next.revokedAt !== undefined);
+    return now < until && !orphaned ? { key, state: "retired", until } : { key, state: "dropped", until: undefined };
   });
 }
 

@@ -37,6 +37,16 @@ describe("what federation keys are at an hour", () => {
     expect(standing.map(({ key: { from }, state }) => `${from} ${state}`).join(", ")).toBe(expected);
   });
 
+  test.each<[string, KeyTimes[], number, string]>([
+    ["the active one", [key(0), key(24, 30), key(30)], 31, "dropped, revoked, active"],
+    ["a retired one", [key(0), key(24, 49), key(48)], 50, "dropped, revoked, active"],
+    ["one that never sealed anything", [key(0), key(24, 5)], 6, "active, revoked"],
+    ["the oldest one", [key(0, 49), key(24), key(48)], 50, "revoked, retired, active"],
+  ])("nothing comes back that was ended under a revoked sealing key: %s", (_name, keys, hour, expected) => {
+    const standing = standingAt("sealing", keys, START + hour * HOUR);
+    expect(standing.map(({ state }) => state).join(", ")).toBe(expected);
+  });
+
   test("none that may be used is a fault, not a choice", () => {
     expect(() => standingAt("federation", [key(0, 3)], START + 5 * HOUR)).toThrow("no key that may be used");
     expect(() => standingAt("oauth", [], START)).toThrow("no key that may be used for oauth");
