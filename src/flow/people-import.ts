@@ -42,10 +42,12 @@ export interface ImportSettings {
 
 /** What stands in the record, found by account and by name. */
 class Known {
+  readonly directories: ReadonlySet<string>;
   readonly #ofAccount = new Map<string, NameRecord>();
   readonly #ofName = new Map<string, NameRecord>();
 
   constructor(people: readonly NameRecord[]) {
+    this.directories = new Set(people.map(({ directory }) => directory));
     for (const record of people) {
       this.#ofAccount.set(keyOf(record), record);
       this.#ofName.set(record.sessionName, record);
@@ -83,6 +85,7 @@ export function planImport(
   for (const row of rows) {
     try {
       requireFit(row, settings.directories);
+      requireKnownDirectory(row.previous, known, settings.directories);
       claim("account", keyOf(row), row.line);
       if (row.previous) claim("previous", keyOf(row.previous), row.line);
       const step = stepOf(row, known, settings.samePerson);
@@ -110,7 +113,8 @@ function stepOf(row: ImportRow, known: Known, samePerson: boolean): ImportStep {
   const sessionName = roleSessionName(row);
   const holder = known.ofName(sessionName);
   if (!holder) return { ...base, sessionName, action: "bind", from: undefined };
-  if (!samePerson) {
+  // A line that names its previous account has said whose name it may take, and this is another one's.
+  if (!samePerson || previous) {
     const account = `${holder.directory}/${holder.subject}`;
     throw new RowFault(`wants ${sessionName}, which is ${account}'s: name that as previous, if it is the same human`);
   }
@@ -129,9 +133,19 @@ function requireFit({ directory, subject, email, previous }: ImportRow, director
   if (!directories.includes(directory)) throw new RowFault(`has a directory that no provider has`);
   for (const text of [subject, ...(previous ? [previous.directory, previous.subject] : [])]) {
     if (text === "" || text.includes("\0") || !text.isWellFormed()) throw new RowFault("lacks a directory or subject");
+    if (!IDENTIFIER.test(text)) throw new RowFault("has a directory or subject that no sign-in could bring");
   }
   if (previous && isSamePerson({ directory, subject }, previous)) throw new RowFault("is its own previous account");
   if (!/^[^\s@\p{C}]+@[^\s@\p{C}]+$/u.test(email)) throw new RowFault("has no email address");
+}
+
+/** Of a sign-in (idp/claim-rules.ts): what does not show could stand for another account's in the eyes of whoever reads the plan. */
+const IDENTIFIER = /^[^\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]{1,255}$/u;
+
+/** A slip there would make a new account of somebody who has one. */
+function requireKnownDirectory(previous: Person | undefined, known: Known, directories: readonly string[]): void {
+  if (!previous || directories.includes(previous.directory) || known.directories.has(previous.directory)) return;
+  throw new RowFault("has a previousDirectory that no provider and no account has");
 }
 
 /** Writes the steps of a plan without faults, one transaction each. Resolves with how many; rejects with the first that fails. */

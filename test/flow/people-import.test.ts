@@ -50,6 +50,15 @@ describe("the plan of an import", () => {
   });
 
   const faulty: [string, ImportRow[], NameRecord[], RegExp][] = [
+    ["a subject with what does not show", [row({ subject: "tid/oid\u200b-1" })], [], /no sign-in could bring/],
+    ["a subject with a blank in it", [row({ subject: "tid/oid 1" })], [], /no sign-in could bring/],
+    ["a subject that no provider may send", [row({ subject: "x".repeat(256) })], [], /no sign-in could bring/],
+    [
+      "a previous directory that is nobody's, though the email is free",
+      [row({ email: "j@acme.example", previous: { ...OKTA_JANE, directory: "\u043ekta" } })],
+      [record({})],
+      /previousDirectory that no provider and no account has/,
+    ],
     ["a taken email", [row()], [record({})], /is okta\/00u1's/],
     ["a directory that nobody has", [row({ directory: "entrra" })], [], /no provider has/],
     ["no email", [row({ email: "jane" })], [], /no email/],
@@ -71,6 +80,18 @@ describe("the plan of an import", () => {
   it.each(faulty)("refuses %s", (_, rows, people, message) => {
     const { faults } = plan(rows, people);
     expect(faults).toMatchObject([{ line: rows.at(-1)?.line, message: expect.stringMatching(message) as string }]);
+  });
+
+  it("takes no other account's name where a line names its previous account, also with --same-person", () => {
+    const { steps, faults } = plan([row({ previous: { ...OKTA_JANE, subject: "00u7" } })], [record({})], true);
+    expect(steps).toEqual([]);
+    expect(faults).toMatchObject([{ line: 2, message: expect.stringMatching(/is okta\/00u1's/) as string }]);
+  });
+
+  it("follows an account of a directory that is no longer configured", () => {
+    const people = [record({ directory: "onelogin" })];
+    const { steps } = plan([row({ previous: { directory: "onelogin", subject: "00u1" } })], people);
+    expect(steps).toMatchObject([{ action: "move", from: { directory: "onelogin" } }]);
   });
 
   it("names every fault at once", () => {
