@@ -20,7 +20,7 @@ export function checkProviders(
 ): void {
   const ids = new Map<string, number>();
   const domains = new Map<string, { directory: string; path: string }>();
-  const kinds = new Map<string, Provider>();
+  const members = new Map<string, Provider[]>();
   for (const [i, provider] of providers.entries()) {
     if (!provider) continue;
     const path = `providers[${i}]`;
@@ -30,15 +30,17 @@ export function checkProviders(
     checkProvider(path, provider, environment, add);
 
     const directory = provider.directory ?? provider.id;
-    const first = kinds.get(directory);
+    const others = members.get(directory) ?? [];
+    const [first] = others;
     // Subjects are unique in one kind's naming; Okta's and Auth0's in one directory could stand for two humans.
     if (first && first.kind !== provider.kind)
       add(
         `${path}.directory`,
         `"${directory}" holds ${first.kind} subjects (provider ${first.id}), not ${provider.kind}`,
       );
-    if (first) checkSharedDirectory(path, directory, first, provider, add);
-    kinds.set(directory, first ?? provider);
+    const fault = others.map((other) => sharedFault(other, provider)).find((it) => it !== undefined);
+    if (fault !== undefined) add(`${path}.directory`, `"${directory}" ${fault}`);
+    members.set(directory, [...others, provider]);
     for (const [j, domain] of provider.emailDomains.entries()) {
       const other = domains.get(domain);
       if (other && other.directory !== directory)
@@ -48,25 +50,29 @@ export function checkProviders(
   }
 }
 
-/** Two providers may speak for the same people only where both name a person alike. */
-function checkSharedDirectory(
-  path: string,
-  directory: string,
-  first: Provider,
-  provider: Provider,
-  add: AddFault,
-): void {
-  const [saml, other] = provider.protocol === "saml" ? [provider, first] : [first, provider];
-  if (saml.protocol === "saml" && other.protocol === "oidc") {
-    // These kinds say it in both protocols alike: tid and oid; the user ID.
-    if (saml.subjectClaim === undefined && saml.kind !== "entra" && saml.kind !== "auth0")
-      add(
-        `${path}.directory`,
-        `"${directory}" holds OIDC subjects: provider ${saml.id} needs subjectClaim, an attribute with the same`,
-      );
-    // OpenID Connect Core 1.0, section 2: a subject is unique within its issuer, and of generic ones no more is known.
-  } else if (first.kind === "generic" && first.issuer !== provider.issuer)
-    add(`${path}.directory`, `"${directory}" holds the subjects of another issuer (provider ${first.id})`);
+/** Two providers may speak for the same people only where both name a person alike; undefined: as far as can be told, they do. */
+function sharedFault(other: Provider, provider: Provider): string | undefined {
+  const [byNameId, ...both] = [provider, other].filter(isNamedByNameId);
+  if (byNameId && both.length === 0) {
+    const names = byNameId === provider ? other : provider;
+    const has = names.protocol === "oidc" ? "OIDC subjects" : "subjects that are no NameIDs";
+    return `holds ${has} (provider ${names.id}): provider ${byNameId.id} needs subjectClaim, an attribute with the same`;
+  }
+  // OpenID Connect Core 1.0, section 2: a subject is unique within its issuer, and of generic ones no more is known.
+  const alike = other.protocol === provider.protocol && other.kind === "generic";
+  return alike && other.issuer !== provider.issuer
+    ? `holds the subjects of another issuer (provider ${other.id})`
+    : undefined;
+}
+
+/** The other kinds say it in both protocols alike: tid and oid; the user ID. */
+function isNamedByNameId(provider: Provider): boolean {
+  return (
+    provider.protocol === "saml" &&
+    provider.subjectClaim === undefined &&
+    provider.kind !== "entra" &&
+    provider.kind !== "auth0"
+  );
 }
 
 function checkProvider(path: string, provider: Provider, environment: Readable["environment"], add: AddFault): void {

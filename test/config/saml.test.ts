@@ -85,3 +85,16 @@ test("a directory that is shared with OpenID Connect needs the same subject", ()
   expect(faults(both({}), env, files)).toMatchObject([{ path: "providers[1].directory" }]);
   expect(faults(both({ subjectClaim: "sub" }), env, files)).toEqual([]);
 });
+
+test("so does each provider that shares it, whichever comes first", () => {
+  const [config, env, files] = of({});
+  const oidc = (changed("x", 1)["providers"] as object[])[0];
+  const named = { ...saml, id: "named", directory: "okta", subjectClaim: "sub" };
+  const byNameId = { ...saml, directory: "okta" };
+  const pathsOf = (...providers: unknown[]): string[] =>
+    faults({ ...(config as object), providers }, env, files).map(({ path }) => path);
+  expect(pathsOf(named, oidc, byNameId)).toEqual(["providers[2].directory"]);
+  expect(pathsOf(named, byNameId)).toEqual(["providers[1].directory"]);
+  expect(pathsOf(byNameId, named)).toEqual(["providers[1].directory"]);
+  expect(pathsOf(byNameId, { ...byNameId, id: "second" })).toEqual([]);
+});
