@@ -152,6 +152,9 @@ async function checkNoStrangers(db: LedgerReader, rows: number): Promise<void> {
   if (Number(count) < least || Number(count) > most) {
     throw new VerifyFailure(undefined, "the tree has nodes that no row accounts for");
   }
+  // No page begins there, no hash covers it, and names and revocations by such a row would count all the same.
+  const before = await db.selectFrom("rows").select("seq").where("seq", "<", 1).limit(1).executeTakeFirst();
+  if (before) throw new VerifyFailure(Number(before.seq), "stands before the first row, where no tree covers it");
   const stranger = await db
     .selectFrom("personal")
     .leftJoin("rows", "rows.seq", "personal.seq")

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { rebindNewcomer } from "../../src/flow/people.ts";
 import { lift, revoke } from "../../src/flow/revocation.ts";
 import { openLedger } from "../../src/ledger/ledger.ts";
+import { ownerDigest } from "../../src/ledger/row.ts";
 import { CHECKPOINT_KEY, boundEvent, temporaryFolder, verifyFile } from "../support/ledger.ts";
 import { attack } from "../support/ledger-attacker.ts";
 import { recordingLog } from "../support/log.ts";
@@ -11,6 +12,10 @@ import { recordingLog } from "../support/log.ts";
 const JANE = { directory: "okta", subject: "00u1", email: "jane@acme.example" };
 const NEW_JANE = { directory: "entra", subject: "tid/oid", email: "jane@acme.example" };
 const JOHN = { directory: "okta", subject: "00u2", email: "john@acme.example" };
+const MALLORYS = ownerDigest({
+  ...{ directory: "okta", subject: "mallory", sessionName: "boss@acme.example" },
+  ...{ generation: 1, salt: "00" },
+});
 const ORDER = { actor: "operator root", note: "because" };
 
 /** A database administrator who changes what stands beside the log: names and revocations. */
@@ -73,9 +78,23 @@ describe("verifying names and revocations", () => {
       undefined,
       /no row made/,
     ],
+    // What would stand by itself: whatever it says, the log does not begin there.
+    [
+      "a name bound by a row before the first",
+      `insert into rows values (0, 'identity.bound', null, '', '{"owner":"${MALLORYS}"}', '');
+       insert into people values (0, 'okta', 'mallory', 'boss@acme.example', 1, '00')`,
+      0,
+      /stands before the first row/,
+    ],
+    [
+      "a key's change that was told before the first row",
+      `insert into rows values (-7, 'key.changed', 'cookies:k:revoked', '', '{}', '')`,
+      -7,
+      /stands before the first row/,
+    ],
   ])("finds %s", async (_, sql, seq, message) => {
     attack(file, (db) => {
-      db.run(sql);
+      for (const statement of sql.split(";")) db.run(statement);
     });
     await expect(verifyFile(file)).rejects.toMatchObject({ seq, message: expect.stringMatching(message) as string });
   });
