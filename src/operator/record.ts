@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { userInfo } from "node:os";
 import { Refusal } from "../flow/errors.ts";
+import { printable } from "../flow/printable.ts";
 import { Conflict } from "../flow/revocation.ts";
 import { openLedger, type Ledger } from "../ledger/ledger.ts";
 import type { LedgerPlace } from "../ledger/place.ts";
@@ -32,7 +33,8 @@ export async function withRecord(
     return await work(ledger);
   } catch (error) {
     if (!(error instanceof Refusal || error instanceof Conflict || error instanceof UsageFault)) throw error;
-    io.err(`error: ${error.message}\n`);
+    // It may name accounts, whose subjects an import took as they were written.
+    io.err(`error: ${printable(error.message)}\n`);
     return error instanceof UsageFault ? 2 : 1;
   } finally {
     await ledger?.close();

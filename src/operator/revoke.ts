@@ -118,7 +118,7 @@ function consequence(what: Revocable): string {
     case "person":
       return (
         "No credentials, no sign-in, on every broker, until it is lifted:\n" +
-        `  rolecall-broker revoke --lift --person '${printable(account(what))}' --reason TEXT\n`
+        `  rolecall-broker revoke --lift --person ${shellWord(printable(account(what)))} --reason TEXT\n`
       );
     case "session":
       return "No credentials by that sign-in, in the browser or on a command line; the person can sign in again.\n";
@@ -127,6 +127,11 @@ function consequence(what: Revocable): string {
     case "everyone":
       return "No credentials by any sign-in until now; everybody can sign in again.\n";
   }
+}
+
+/** One word of a POSIX shell (XCU 2.2.2), whatever is in it: people paste the line. */
+function shellWord(text: string): string {
+  return `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 function describe(what: Revocable, { sessionName, email, directory, subject }: About): string {

@@ -87,6 +87,16 @@ describe("the operators' commands about people", () => {
     },
   );
 
+  it("a subject neither moves the terminal's cursor nor ends the quotes of the line to paste", async () => {
+    const odd = { ...JANE, subject: "x';id;\u001b[2J" };
+    await running.bind(odd, "jane-9", { ...boundEvent(odd, "jane-9"), email: JANE.email });
+    const several = await revoke({ person: JANE.email, reason: "x" });
+    expect(several.err).toContain(String.raw`okta/x';id;\u{1b}[2J`);
+    const { out } = await revoke({ person: "jane-9", reason: "x" });
+    expect(out).toContain(String.raw`--person 'okta/x'\'';id;\u{1b}[2J' --reason`);
+    expect(several.err + out).not.toContain("\u001b");
+  });
+
   it("people list shows names, and who waits, for people and for programs", async () => {
     const list = async (options: Parameters<typeof peopleList>[1]) =>
       (await run((ledger, io) => peopleList(ledger, options, io))).out;
