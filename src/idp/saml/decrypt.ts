@@ -2,7 +2,7 @@ import { promisify } from "node:util";
 import { decrypt } from "xml-encryption";
 import { refuse } from "../claim-rules.ts";
 import { algorithmOf } from "./shape.ts";
-import { childOf, childrenOf, DS, elementsOf, parseXml, SAML, XENC, type XmlElement } from "./xml.ts";
+import { childOf, childrenOf, DS, elementsOf, everyElement, parseXml, SAML, XENC, type XmlElement } from "./xml.ts";
 
 /** Authenticated: a changed ciphertext is noticed. */
 const GCM = ["http://www.w3.org/2009/xmlenc11#aes256-gcm", "http://www.w3.org/2009/xmlenc11#aes128-gcm"];
@@ -21,6 +21,7 @@ export function decryptedAssertion(
   ciphertextSigned: boolean,
 ): Promise<string> {
   requireStrongEncryption(response.root, ciphertextSigned ? [...GCM, ...CBC] : GCM);
+  requirePlainReferences(response.root);
   const [encrypted] = elementsOf(parseXml(response.text), SAML, "EncryptedAssertion");
   const options = { key, disallowDecryptionWithInsecureAlgorithm: true, warnInsecureAlgorithm: false };
   // It may throw right away, too.
@@ -38,5 +39,16 @@ function requireStrongEncryption(response: XmlElement, taken: readonly string[])
   }
   if (methods.length !== 1 || methods[0] !== RSA_OAEP) {
     refuse("saml_malformed", "the assertion's key is not encrypted once, by rsa-oaep-mgf1p");
+  }
+}
+
+/**
+ * The key may lie beside the data, which then says where (XML Encryption 3.5.2). xml-encryption puts that into an XPath
+ * expression as it stands: one that counts what it counts would keep the process busy for hours.
+ */
+function requirePlainReferences(response: XmlElement): void {
+  for (const { name, attributes } of everyElement(response)) {
+    if (name === "RetrievalMethod" && !/^#[\w.-]{1,256}$/.test(attributes.get("URI") ?? ""))
+      refuse("saml_malformed", "a RetrievalMethod is no reference to an ID");
   }
 }

@@ -103,7 +103,8 @@ const HARMLESS = new Set([
 ]);
 
 /**
- * Returns where the message is built as {@link SHAPES} has it, from a root named `root` down, with no ID given twice.
+ * Returns where the message is built as {@link SHAPES} has it, from a root named `root` down, its IDs names of ASCII, each
+ * given once.
  * Throws `saml_malformed`: it is well-formed XML by now, and not what an identity provider sends.
  */
 export function requireShape(message: XmlElement, root: "Response" | "Assertion" | "LogoutRequest"): void {
@@ -114,6 +115,8 @@ export function requireShape(message: XmlElement, root: "Response" | "Assertion"
     for (const name of ["ID", "Id", "id"]) {
       const id = attributes.get(name);
       if (id === undefined) continue;
+      // The signature libraries look for it by XPath.
+      if (!/^[\w.-]{1,256}$/.test(id)) malformed("an ID is no name");
       if (ids.has(id)) malformed("an ID is given twice");
       ids.add(id);
     }
