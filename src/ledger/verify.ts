@@ -154,7 +154,7 @@ async function checkNoStrangers(db: LedgerReader, rows: number): Promise<void> {
   }
   // No page begins there, no hash covers it, and names and revocations by such a row would count all the same.
   const before = await db.selectFrom("rows").select("seq").where("seq", "<", 1).limit(1).executeTakeFirst();
-  if (before) throw new VerifyFailure(Number(before.seq), "stands before the first row, where no tree covers it");
+  if (before) throw new VerifyFailure(before.seq, "stands before the first row, where no tree covers it");
   const stranger = await db
     .selectFrom("personal")
     .leftJoin("rows", "rows.seq", "personal.seq")
