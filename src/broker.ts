@@ -11,6 +11,7 @@ import type { ConfiguredLedger } from "./operator/configured-ledger.ts";
 import type { PeopleImportOptions } from "./operator/people-import.ts";
 import type { PeopleRebindOptions } from "./operator/people.ts";
 import type { RevokeOptions } from "./operator/revoke.ts";
+import type { TemplateOptions } from "./operator/template.ts";
 
 /** The operators' program: parses, and runs one command. Each is loaded when it is asked for, and not before. */
 
@@ -98,10 +99,16 @@ program
 program
   .command("template")
   .description("print a template for AWS, filled in from the configuration, or the ledger's tables for PostgreSQL")
-  .argument("<name>", "aws/role or postgres/ledger")
+  .argument("<name>", "aws/role, aws/deny-person, aws/deny-sessions, aws/break-glass or postgres/ledger")
   .option(...CONFIG)
-  .addHelpText("after", "\nExample:\n  rolecall-broker template aws/role --config rolecall.yaml > role.yaml")
-  .action(async (name: string, options: { config: string }) => {
+  .option("--session-name <name>", "aws/deny-person: whose sessions are denied")
+  .option("--before <time>", "aws/deny-…: only sessions that began before then, as in 2026-11-22T21:00:00Z")
+  .addHelpText(
+    "after",
+    "\nExamples:\n  rolecall-broker template aws/role --config rolecall.yaml > role.yaml\n" +
+      "  rolecall-broker template aws/deny-person --session-name jane@acme.example > deny.json",
+  )
+  .action(async (name: string, options: { config: string } & TemplateOptions) => {
     const { printTemplate } = await import("./operator/template.ts");
     process.exitCode = await printTemplate(name, options, io);
   });

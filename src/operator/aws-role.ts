@@ -1,8 +1,7 @@
-import { fileURLToPath } from "node:url";
-import { Eta } from "eta";
 import { parse } from "yaml";
 import { samlAudience } from "../aws/saml-response.ts";
 import type { Config } from "../config/config.ts";
+import { eta, policyLiteral, roleParts, yamlText } from "./aws-template.ts";
 import { bedrockResources } from "./bedrock-resources.ts";
 import { TemplateError } from "./template-error.ts";
 
@@ -12,14 +11,6 @@ const TRUST_POLICY_RAISED = 8192;
 const ROLE_POLICY = 10_240;
 /** IAM API reference, CreateOpenIDConnectProvider. */
 const PROVIDER_URL = 255;
-
-const eta = new Eta({
-  views: fileURLToPath(new URL("../../templates", import.meta.url)),
-  // For HTML. Here, every value is quoted by `text` as YAML wants it.
-  autoEscape: false,
-  autoTrim: false,
-  cache: true,
-});
 
 /** A tag whose values the trust policy could hold fast. */
 interface BoundTag {
@@ -101,15 +92,15 @@ function renderRole(
   unbound: readonly BoundTag[],
 ): string {
   const { roleArn, models, sessionDurationSeconds } = config.aws;
-  const [, ...path] = roleArn.split(":role")[1]?.split("/") ?? [];
+  const { name, path } = roleParts(roleArn);
   return eta.render("./aws/role.yaml", {
     text: yamlText,
     literal: policyLiteral,
     issuer: issuerOf(config),
     ...trusted,
     roleArn,
-    roleName: path.at(-1),
-    rolePath: ["", ...path.slice(0, -1), ""].join("/"),
+    roleName: name,
+    rolePath: path,
     // IAM takes 3600 at least.
     maxSessionDuration: Math.max(3600, sessionDurationSeconds),
     tagKeys: Object.keys(config.tags),
@@ -141,25 +132,4 @@ function sizeOf(policy: unknown): number {
   const providerArn = 128;
   const json = JSON.stringify(policy);
   return json.length + (json.match(/\{"Ref":/g)?.length ?? 0) * providerArn;
-}
-
-/**
- * A double-quoted YAML scalar that holds exactly `value`, whatever is in it: everything but printable ASCII is written
- * as an escape, since a raw U+0085 or U+2028 ends a line in YAML 1.1, which CloudFormation reads.
- */
-function yamlText(value: string): string {
-  const body = value.replace(/[^ !#-[\]-~]/gu, (char) => {
-    const code = char.codePointAt(0) ?? 0;
-    return code > 0xffff ? `\\U${hex(code, 8)}` : `\\u${hex(code, 4)}`;
-  });
-  return `"${body}"`;
-}
-
-function hex(code: number, digits: number): string {
-  return code.toString(16).padStart(digits, "0");
-}
-
-/** Text that IAM must not take for a variable: `${` begins one (IAM user guide, "Variables and tags"). */
-function policyLiteral(value: string): string {
-  return value.replaceAll("${", "${$}{");
 }

@@ -46,7 +46,7 @@ export async function revokeCommand(
   io.out(`revoked: ${printable(describe(what, about))} (row ${seq})\n${consequence(what)}`);
   io.out(
     `Credentials that are out already work until ${until} at the latest. To end them at once, deny them in AWS:\n` +
-      `docs/operators.md, "Taking access away".\n`,
+      `${what.scope === "everyone" ? "  rolecall-broker template aws/deny-sessions" : denyOne(about)} (docs/recovery.md)\n`,
   );
   return 0;
 }
@@ -111,6 +111,10 @@ async function personNamed(ledger: Ledger, who: string): Promise<{ what: Revocab
 
 function account({ directory, subject }: Pick<NameRecord, "directory" | "subject">): string {
   return `${directory}/${subject}`;
+}
+
+function denyOne({ sessionName }: About): string {
+  return `  rolecall-broker template aws/deny-person --session-name ${printable(sessionName ?? "NAME")}`;
 }
 
 function consequence(what: Revocable): string {

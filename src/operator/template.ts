@@ -3,15 +3,35 @@ import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigWithoutSecrets } from "../config/load.ts";
 import { KeyFileError } from "../keys/key-file.ts";
+import { awsBreakGlass } from "./aws-break-glass.ts";
+import { denyPerson, denySessions } from "./aws-deny.ts";
 import { awsRole } from "./aws-role.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
 import { configuredSamlMetadata } from "./saml-metadata.ts";
-import { TemplateError } from "./template-error.ts";
+import { TemplateError, TemplateUsage } from "./template-error.ts";
+
+/** What some templates are about; any other template refuses it. */
+export interface TemplateOptions {
+  /** Whose sessions. */
+  readonly sessionName?: string;
+  /** Sessions that began before then; RFC 3339. */
+  readonly before?: string;
+}
+
+interface Template {
+  readonly takes: readonly (keyof TemplateOptions)[];
+  readonly fill: (config: Config, options: TemplateOptions, samlMetadata?: string) => string;
+}
 
 const TEMPLATES = {
-  "aws/role": awsRole,
-  "postgres/ledger": postgresLedger,
-} as const satisfies Readonly<Record<string, (config: Config, samlMetadata?: string) => string>>;
+  "aws/role": { takes: [], fill: (config, _, samlMetadata) => awsRole(config, samlMetadata) },
+  "aws/deny-person": { takes: ["sessionName", "before"], fill: (_, options) => denyPerson(options) },
+  "aws/deny-sessions": { takes: ["before"], fill: (_, options) => denySessions(options, Date.now()) },
+  "aws/break-glass": { takes: [], fill: awsBreakGlass },
+  "postgres/ledger": { takes: [], fill: postgresLedger },
+} as const satisfies Readonly<Record<string, Template>>;
+
+const FLAGS = { sessionName: "--session-name", before: "--before" } as const;
 
 /** The ledger's tables for their owner to make. It is run as it is; psql puts the role's name in. */
 function postgresLedger(): string {
@@ -22,32 +42,50 @@ function postgresLedger(): string {
 export const TEMPLATE_NAMES = Object.keys(TEMPLATES) as (keyof typeof TEMPLATES)[];
 
 /**
- * The template `name` filled in from the configuration, or a {@link TemplateError}. `samlMetadata`: the broker's own, where it
- * federates by SAML.
+ * The template `name` filled in from the configuration; throws {@link TemplateUsage} or {@link TemplateError}.
+ * `samlMetadata`: the broker's own, where it federates by SAML.
  */
-export function template(name: string, config: Config, samlMetadata?: string): string {
-  const known = TEMPLATE_NAMES.find((candidate) => candidate === name);
-  if (known === undefined) throw new TemplateError("there is no template of that name");
-  return TEMPLATES[known](config, samlMetadata);
+export function template(name: string, config: Config, samlMetadata?: string, options: TemplateOptions = {}): string {
+  return known(name, options).fill(config, options, samlMetadata);
+}
+
+function known(name: string, options: TemplateOptions): Template {
+  const found = TEMPLATE_NAMES.find((candidate) => candidate === name);
+  if (found === undefined) {
+    throw new TemplateUsage(`there is no template of that name\nhint: choose one of ${TEMPLATE_NAMES.join(", ")}`);
+  }
+  const { takes, fill }: Template = TEMPLATES[found];
+  for (const option of Object.keys(FLAGS) as (keyof TemplateOptions)[]) {
+    if (options[option] !== undefined && !takes.includes(option)) {
+      throw new TemplateUsage(`${found} takes no ${FLAGS[option]}`);
+    }
+  }
+  return { takes, fill };
 }
 
 /**
  * `rolecall-broker template`: prints the template on standard output and returns 0; 1 where the configuration can't be
- * used, or the template not be made from it; 2 for an unknown name. Needs none of the configuration's secrets.
+ * used, or the template not be made from it; 2 for an unknown name or an option that does not fit. Needs none of the
+ * configuration's secrets.
  */
-export async function printTemplate(name: string, options: { config: string }, io: OperatorIo): Promise<number> {
-  if (!TEMPLATE_NAMES.some((known) => known === name)) {
-    io.err(`there is no template of that name\nhint: choose one of ${TEMPLATE_NAMES.join(", ")}\n`);
-    return 2;
-  }
+export async function printTemplate(
+  name: string,
+  { config: file, ...options }: { config: string } & TemplateOptions,
+  io: OperatorIo,
+): Promise<number> {
   try {
-    const config = loadConfigWithoutSecrets(options.config);
-    io.out(template(name, config, name === "aws/role" ? await configuredSamlMetadata(config) : undefined));
+    const { fill } = known(name, options);
+    const config = loadConfigWithoutSecrets(file);
+    io.out(fill(config, options, name === "aws/role" ? await configuredSamlMetadata(config) : undefined));
     return 0;
   } catch (error) {
-    if (error instanceof ConfigError) printFaults(options.config, error, io);
+    if (error instanceof TemplateUsage) {
+      io.err(`${error.message}\n`);
+      return 2;
+    }
+    if (error instanceof ConfigError) printFaults(file, error, io);
     else if (error instanceof KeyFileError) io.err(`error: ${error.message}\n`);
-    else if (error instanceof TemplateError) io.err(`${options.config}: ${error.message}\n`);
+    else if (error instanceof TemplateError) io.err(`${file}: ${error.message}\n`);
     else throw error;
     return 1;
   }

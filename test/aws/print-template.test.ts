@@ -42,7 +42,9 @@ test("by SAML there must be the key whose certificate AWS is to have", async () 
 test("an unknown name is wrong usage, and the names are told", async () => {
   const { code, out, err } = await run("aws/rol", example("okta.yaml"));
   expect([code, out]).toEqual([2, ""]);
-  expect(err).toBe("there is no template of that name\nhint: choose one of aws/role, postgres/ledger\n");
+  expect(err).toBe(
+    "there is no template of that name\nhint: choose one of aws/role, aws/deny-person, aws/deny-sessions, aws/break-glass, postgres/ledger\n",
+  );
 });
 
 test("a faulty configuration prints its faults and no template", async () => {

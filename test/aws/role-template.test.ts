@@ -37,7 +37,13 @@ const permissionsOf = (text: string): Statement[] =>
   read(text).Resources.SharedRole.Properties.Policies[0].PolicyDocument.Statement;
 
 test("the names are those that the command offers, and others are refused", () => {
-  expect(TEMPLATE_NAMES).toEqual(["aws/role", "postgres/ledger"]);
+  expect(TEMPLATE_NAMES).toEqual([
+    "aws/role",
+    "aws/deny-person",
+    "aws/deny-sessions",
+    "aws/break-glass",
+    "postgres/ledger",
+  ]);
   for (const name of ["aws/role.yaml", "../aws/role", "toString", ""]) {
     expect(() => template(name, acmeConfig(BASE))).toThrow("there is no template of that name");
   }
