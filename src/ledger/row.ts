@@ -74,7 +74,12 @@ export function personalDigest(salt: string, text: string): string {
 
 /** RFC 8785. Throws where JSON has no form for a value (NaN, Infinity, a cycle). */
 export function canonicalJson(value: unknown): string {
-  return canonicalize(wellFormed(value)) ?? "null";
+  try {
+    return canonicalize(value) ?? "null";
+  } catch {
+    // A lone surrogate somewhere, which is rare. What JSON has no form for throws again.
+    return canonicalize(wellFormed(value)) ?? "null";
+  }
 }
 
 function wellFormed(value: unknown): unknown {
