@@ -63,7 +63,7 @@ export function cpuMicroseconds(pid: number): number {
 /** As the image runs it (Dockerfile); for looking closer: `BENCH_NODE_FLAGS="--cpu-prof --cpu-prof-dir=/tmp/prof"`. */
 function nodeFlags(): string[] {
   const more = process.env["BENCH_NODE_FLAGS"];
-  return ["--max-semi-space-size=16", "--max-old-space-size=192", ...(more === undefined ? [] : more.split(" "))];
+  return ["--max-semi-space-size=16", "--max-old-space-size=512", ...(more === undefined ? [] : more.split(" "))];
 }
 
 async function start(
@@ -91,20 +91,24 @@ async function start(
   };
 }
 
-async function firstAddress(
+/** Reads to the end of the process's life: a log that nobody reads would pile up in it. */
+function firstAddress(
   child: ChildProcess & { stdout: NodeJS.ReadableStream },
   addressIn: (line: string) => string | undefined,
 ): Promise<string> {
-  let said = "";
-  child.stdout.setEncoding("utf8");
-  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
-    said += String(chunk);
-    const lines = said.split("\n").slice(0, -1);
-    const address = lines.map(addressIn).find((found) => found !== undefined);
-    if (address !== undefined) {
-      child.stdout.resume();
-      return address;
-    }
-  }
-  throw new Error(`a process that is measured did not start:\n${said}`);
+  return new Promise((resolve, reject) => {
+    let said: string | undefined = "";
+    child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
+      if (said === undefined) return;
+      said += chunk;
+      const lines = said.split("\n").slice(0, -1);
+      const address = lines.map(addressIn).find((found) => found !== undefined);
+      if (address === undefined) return;
+      said = undefined;
+      resolve(address);
+    });
+    child.once("exit", () => {
+      reject(new Error(`a process that is measured did not start:\n${said}`));
+    });
+  });
 }
