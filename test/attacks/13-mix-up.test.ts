@@ -1,13 +1,17 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { signedResponse } from "../../src/sandbox/saml/sign.ts";
 import { CookieJar } from "../support/cookie-jar.ts";
-import { answerOf, JANE, PRIYA, providerSays, signIn } from "./support/sign-in.ts";
+import { ENTITIES, samlAnswer, samlIdps, saysBySaml, type SamlIdps } from "./support/saml.ts";
+import { ANA, answerOf, JANE, PRIYA, providerSays, signIn } from "./support/sign-in.ts";
 import { startTarget, type Target } from "./support/target.ts";
 
 /** Threat 13: one provider's answer at another's callback (mix-up, RFC 9700, 4.4). Nobody may be shown the code. */
 
 let target: Target;
+let saml: SamlIdps;
 beforeAll(async () => {
-  target = await startTarget();
+  saml = await samlIdps();
+  target = await startTarget(saml.options);
   // Before it is read for the first time.
   target.idps.entra.behavior.metadata = (document) => ({
     ...document,
@@ -17,6 +21,7 @@ beforeAll(async () => {
   providerSays(target, "entra", PRIYA);
 });
 afterAll(() => target.close());
+
 /** How often any provider was shown a code. */
 function codesShown(): number {
   return Object.values(target.idps).flatMap(({ seen }) => seen.filter(({ path }) => path === "/token")).length;
@@ -140,4 +145,73 @@ test("an answer that nobody asked for is counted, and stands in no row", async (
   const { answer, rows } = await target.recorded(() => jar.get("/login/okta/callback?code=c&state=made-up"));
   expect([answer.status, rows]).toEqual([400, []]);
   expect(await target.counted("login_state_unknown")).toBe(counted + 1);
+});
+
+describe("by SAML, where each provider has an address of its own to answer to", () => {
+  /** What is posted in place of Okta's honest answer: refused in one row, no session, and the honest one is still taken. */
+  async function expectSamlMixUp(
+    forge: (honest: Awaited<ReturnType<typeof samlAnswer>>) => { provider?: string; xml?: string },
+    code: string,
+  ): Promise<void> {
+    const honest = await samlAnswer(target, saml, "okta", JANE);
+    const { browser, begun, xml } = honest;
+    const forged = forge(honest);
+    const { answer, rows } = await target.recorded(() => browser.post({ ...begun, ...forged }, forged.xml ?? xml));
+    expect(answer.status).toBe(400);
+    expect(rows.map(({ type, reason }) => `${type} ${String(reason)}`)).toEqual([`login.denied ${code}`]);
+    expect(rows[0]).toMatchObject({ provider: "okta-saml", client: "browser" });
+    expect(browser.jar.cookies.has("rolecall")).toBe(false);
+    expect((await browser.post(begun, xml)).status).toBe(303);
+  }
+
+  test.for(["auth0-saml", "entra-saml"])("the answer at the address of %s", (provider) =>
+    expectSamlMixUp(() => ({ provider }), "issuer_mismatch"),
+  );
+
+  test("another provider's answer, which it signed for its own address", () =>
+    expectSamlMixUp(({ browser, begun }) => {
+      const own = browser.facts({ ...begun, provider: "auth0-saml" }, saysBySaml("auth0", ANA));
+      return { xml: signedResponse(own, saml.keys.auth0) };
+    }, "saml_signature_invalid"));
+
+  test("another provider's answer for this address, in the name of the one that was asked", () =>
+    expectSamlMixUp(({ browser, begun }) => {
+      const posing = browser.facts(begun, { ...saysBySaml("auth0", ANA), issuer: ENTITIES.okta });
+      return { xml: signedResponse(posing, saml.keys.auth0) };
+    }, "saml_signature_invalid"));
+
+  test.for([
+    ["another provider's", ENTITIES.auth0],
+    ["its own with a slash", `${ENTITIES.okta}/`],
+    ["its own in capitals", ENTITIES.okta.toUpperCase()],
+    ["that of the same company's OpenID Connect", "https://acme.okta.com"],
+    ["an empty one", ""],
+  ])("its own answer with an Issuer that is %s", ([, issuer = ""]) =>
+    expectSamlMixUp(({ browser, begun }) => {
+      const facts = browser.facts(begun, { ...saysBySaml("okta", JANE), issuer });
+      return { xml: signedResponse(facts, saml.keys.okta) };
+    }, "issuer_mismatch"),
+  );
+
+  test("an answer to the sign-in that another provider was asked for", async () => {
+    const browser = saml.browser(target);
+    const [okta, auth0] = [await browser.begin("okta-saml"), await browser.begin("auth0-saml")];
+    const says = { ...saysBySaml("okta", JANE), inResponseTo: auth0.requestId };
+    const crossed = signedResponse(browser.facts(okta, says), saml.keys.okta);
+    const { answer, rows } = await target.recorded(() => browser.post(okta, crossed));
+    expect([answer.status, rows.map(({ reason }) => reason)]).toEqual([400, ["saml_unsolicited"]]);
+  });
+
+  test("at an address of OpenID Connect, and a code at one of SAML: nobody is there", async () => {
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE);
+    const { answer, rows } = await target.recorded(() => browser.post({ ...begun, provider: "okta" }, xml));
+    expect([answer.status, rows]).toEqual([404, []]);
+    providerSays(target, "okta", JANE);
+    const code = await answerOf(target, browser.jar, "okta");
+    const shown = codesShown();
+    expect((await browser.jar.get(`/login/okta-saml/callback${code.search}`)).status).toBe(404);
+    expect(codesShown()).toBe(shown);
+    expect((await browser.jar.get(code.href)).status).toBe(303);
+    expect((await browser.post(begun, xml)).status).toBe(303);
+  });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CookieJar } from "../support/cookie-jar.ts";
+import { samlAnswer, samlIdps, signInBySaml, type SamlIdps } from "./support/saml.ts";
 import { answerOf, claimsOf, JANE, located, providerSays, signIn } from "./support/sign-in.ts";
 import { loginRequest } from "../support/authorization.ts";
 import { startTarget, type Target } from "./support/target.ts";
@@ -17,8 +18,10 @@ async function whoHas(target: Target, cookie: string): Promise<string | undefine
 
 describe("a session", () => {
   let target: Target;
+  let saml: SamlIdps;
   beforeAll(async () => {
-    target = await startTarget();
+    saml = await samlIdps();
+    target = await startTarget(saml.options);
   });
   afterAll(() => target.close());
 
@@ -95,12 +98,44 @@ describe("a session", () => {
     expect((await victim.get(own.href)).status).toBe(303);
     expect((await attacker.get(bait.href)).status).toBe(303);
   });
+
+  test("by SAML, too: another ID after each sign-in, what was planted or there before is dead", async () => {
+    const planted = sessionOf((await signInBySaml(target, saml, "okta", OMAR)).jar);
+    expect(await whoHas(target, planted)).toBe("omar@acme.example");
+    const jar = new CookieJar(target.url);
+    jar.cookies.set("rolecall", planted);
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { jar });
+    // The answer is another site's POST, with which a Lax cookie does not come.
+    jar.cookies.delete("rolecall");
+    const { rows } = await target.recorded(() => browser.post(begun, xml));
+    expect(rows.at(-1)).toMatchObject({ type: "login.succeeded", provider: "okta-saml", email: "jane@acme.example" });
+    const first = sessionOf(jar);
+    expect(await whoHas(target, first)).toBe("jane@acme.example");
+    expect(await whoHas(target, planted)).toBeUndefined();
+    await signInBySaml(target, saml, "okta", JANE, { jar });
+    expect(sessionOf(jar)).not.toBe(first);
+    expect(await whoHas(target, first)).toBeUndefined();
+  });
+
+  test("by SAML, too, is not begun in the victim's browser with the attacker's own answer", async () => {
+    const bait = await samlAnswer(target, saml, "okta", OMAR);
+    const own = await samlAnswer(target, saml, "okta", JANE);
+    const counted = await target.counted("login_other_browser");
+    const { answer, rows } = await target.recorded(() => own.browser.post(bait.begun, bait.xml));
+    expect([answer.status, rows]).toEqual([400, []]);
+    expect(await target.counted("login_other_browser")).toBe(counted + 1);
+    expect(own.browser.jar.cookies.has("rolecall")).toBe(false);
+    expect((await own.browser.post(own.begun, own.xml)).status).toBe(303);
+    expect((await bait.browser.post(bait.begun, bait.xml)).status).toBe(303);
+  });
 });
 
 describe("by https, as in production", () => {
   let target: Target;
+  let saml: SamlIdps;
   beforeAll(async () => {
-    target = await startTarget({ config: () => ({ baseUrl: "https://rolecall.acme.example", trustProxy: 1 }) });
+    saml = await samlIdps({ baseUrl: "https://rolecall.acme.example", trustProxy: 1 });
+    target = await startTarget(saml.options);
   });
   afterAll(() => target.close());
 
@@ -112,6 +147,11 @@ describe("by https, as in production", () => {
     }
     override async get(path: string): Promise<Response> {
       const answer = await super.get(path);
+      this.sent.push(...answer.headers.getSetCookie());
+      return answer;
+    }
+    override async post(...args: Parameters<CookieJar["post"]>): Promise<Response> {
+      const answer = await super.post(...args);
       this.sent.push(...answer.headers.getSetCookie());
       return answer;
     }
@@ -137,6 +177,26 @@ describe("by https, as in production", () => {
       expect(line).toContain(pathname.split("/").at(-1));
       expect(line).not.toMatch(/domain=/i);
     }
+  });
+
+  test("what goes with SAML's cross-site POST is a cookie of its own, for ten minutes, and no session", async () => {
+    const jar = new SecureJar();
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { jar });
+    expect(jar.sent).toHaveLength(1);
+    expect(jar.sent[0]).toMatch(
+      /^__Host-rolecall-saml-login=[\w-]{43}; Max-Age=600; Path=\/; Expires=[^;]+; HttpOnly; Secure; SameSite=None$/,
+    );
+    const [name = "", secret = ""] = [...jar.cookies][0] ?? [];
+    for (const wrong of ["rolecall-saml-login", "__Secure-rolecall-saml-login", "__Host-rolecall-login"]) {
+      jar.cookies.clear();
+      jar.cookies.set(wrong, secret);
+      expect((await browser.post(begun, xml)).status).toBe(400);
+    }
+    jar.cookies.clear();
+    jar.cookies.set(name, secret);
+    expect((await browser.post(begun, xml)).status).toBe(303);
+    expect(jar.sent.at(-1)).toMatch(/^__Host-rolecall=[^;]+; Path=\/; HttpOnly; Secure; SameSite=Lax$/);
+    expect(await (await jar.get("/")).text()).toContain("jane@acme.example");
   });
 
   test("a cookie without the prefix, which a sibling host could plant, is not read", async () => {

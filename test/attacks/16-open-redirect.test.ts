@@ -1,18 +1,21 @@
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage } from "node:http";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loginRequest } from "../support/authorization.ts";
 import { CookieJar } from "../support/cookie-jar.ts";
+import { samlAnswer, samlIdps, type SamlIdps } from "./support/saml.ts";
 import { answerOf, JANE, providerSays, signIn } from "./support/sign-in.ts";
 import { startTarget, type Target } from "./support/target.ts";
 
-/** Threat 16: an address of the attacker's in `next` (SAML's RelayState comes to the same check): a local page. */
+/** Threat 16: an address of the attacker's in `next`, or in RelayState: a local page. */
 
 let target: Target;
+let saml: SamlIdps;
 /** Somebody who is signed in. */
 let jane: CookieJar;
 beforeAll(async () => {
-  target = await startTarget();
+  saml = await samlIdps();
+  target = await startTarget(saml.options);
   jane = (await signIn(target, "okta", JANE)).jar;
 });
 afterAll(() => target.close());
@@ -152,4 +155,53 @@ test.for([
   const page = (await answer.toArray()).join("");
   expect(JSON.stringify(answer.headers)).not.toContain("evil");
   expect(page).not.toContain("evil");
+});
+
+describe("by SAML", () => {
+  test("next: at the end, the first page, and the one that was asked for where it is local", async () => {
+    // SAML's answer costs signatures: one of each sort.
+    for (const next of ["//evil.example", "/\\evil.example", "/%2f%2fevil.example", "https://evil.example", "\t//x"]) {
+      const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { next });
+      expect(localPage(await browser.post(begun, xml)), next).toBe("/");
+    }
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { next: "/oauth/approve/u-1?x=1" });
+    expect(localPage(await browser.post(begun, xml))).toBe("/oauth/approve/u-1?x=1");
+  });
+
+  test("RelayState is never an address: refused as no sign-in of ours, and sends nobody anywhere", async () => {
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { next: "/oauth/approve/u-1" });
+    const { rows } = await target.recorded(async () => {
+      for (const relayState of [...ELSEWHERE, "/", "/sessions", `${begun.relayState}//evil.example`]) {
+        const answer = await browser.post({ ...begun, relayState }, xml);
+        expect([answer.status, answer.headers.get("location")], relayState).toEqual([400, null]);
+        expect(await answer.text(), relayState).not.toContain("evil");
+      }
+    });
+    expect(rows).toEqual([]);
+    expect(localPage(await browser.post(begun, xml))).toBe("/oauth/approve/u-1");
+  });
+
+  test("given twice, or beside a next of the form's: the sign-in's own page alone", async () => {
+    const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { next: "/oauth/approve/u-1" });
+    const SAMLResponse = Buffer.from(xml).toString("base64");
+    const post = (fields: [string, string][]): Promise<Response> =>
+      fetch(`${target.url}/login/okta-saml/acs`, {
+        method: "POST",
+        redirect: "manual",
+        headers: { cookie: [...browser.jar.cookies].map((pair) => pair.join("=")).join("; ") },
+        body: new URLSearchParams([["SAMLResponse", SAMLResponse], ...fields]),
+      });
+    const { relayState } = begun;
+    const twice = await post([
+      ["RelayState", relayState],
+      ["RelayState", "//evil.example"],
+    ]);
+    expect([twice.status, twice.headers.get("location")]).toEqual([400, null]);
+    const beside = await post([
+      ["RelayState", relayState],
+      ["next", "//evil.example"],
+      ["TargetResource", "https://evil.example"],
+    ]);
+    expect(localPage(beside)).toBe("/oauth/approve/u-1");
+  });
 });

@@ -3,14 +3,17 @@ import { ENTRA_GROUPS } from "../../src/sandbox/people.ts";
 import { changed, faults } from "../support/config-file.ts";
 import type { Claims } from "../support/hostile-idp.ts";
 import { expectCredentials, expectSignedIn } from "./support/refusals.ts";
-import { accessToken, ANA, claimsOf, credentials, JANE, PRIYA } from "./support/sign-in.ts";
+import { ENTITIES, samlIdps, signInBySaml, type SamlIdps } from "./support/saml.ts";
+import { accessToken, accessTokenIn, ANA, claimsOf, credentials, JANE, PRIYA } from "./support/sign-in.ts";
 import { startTarget, type Target } from "./support/target.ts";
 
 /** Threat 26: the admin of one provider makes a group, or a claim, that is called like another provider's. */
 
 let target: Target;
+let saml: SamlIdps;
 beforeAll(async () => {
-  target = await startTarget();
+  saml = await samlIdps();
+  target = await startTarget(saml.options);
 });
 afterAll(() => target.close());
 
@@ -54,6 +57,43 @@ describe("gains nothing by what another provider's rules read", () => {
         body: { tags: { team: "search" } },
       });
     }
+  });
+});
+
+describe("by SAML gains nothing either", () => {
+  test.for<["okta" | "entra" | "auth0", string, Claims]>([
+    ["entra", "Okta's group", { ...PRIYA, groups: ["bedrock-search"] }],
+    ["okta", "Entra ID's group", { ...JANE, groups: [ENTRA_GROUPS.search] }],
+    ["okta", "Auth0's claim", { ...JANE, groups: undefined, [TEAM]: "search" }],
+    ["auth0", "Okta's group", { ...ANA, [TEAM]: undefined, groups: ["bedrock-search"] }],
+  ])("%s with %s: no team, in one row", async ([id, , claims]) => {
+    const { jar, answer: signedIn } = await signInBySaml(target, saml, id, claims);
+    expect(signedIn.status).toBe(303);
+    const access = await accessTokenIn(target, jar);
+    const { answer, rows } = await target.recorded(() => credentials(target, access));
+    expect(answer).toMatchObject({ status: 403, body: { code: "tag_missing" } });
+    expect(rows).toMatchObject([{ type: "credentials.denied", reason: "tag_missing", provider: `${id}-saml` }]);
+  });
+
+  test("the honest people of each provider have their team, and the name that they have by OpenID Connect", async () => {
+    for (const [id, claims] of [
+      ["okta", JANE],
+      ["entra", PRIYA],
+      ["auth0", ANA],
+    ] as const) {
+      const { jar } = await signInBySaml(target, saml, id, claims);
+      const { answer, rows } = await target.recorded(async () => credentials(target, await accessTokenIn(target, jar)));
+      expect(answer).toMatchObject({ status: 200, body: { tags: { team: "search" } } });
+      expect(rows.at(-1)).toMatchObject({ type: "credentials.issued", sessionName: claims["email"] });
+    }
+  });
+
+  test("nor by an attribute that says which provider it is", async () => {
+    const posing = { provider: "okta", directory: "okta", iss: ENTITIES.okta, Issuer: ENTITIES.okta };
+    const { answer } = await signInBySaml(target, saml, "entra", { ...claimsOf("entra", "Tomas"), ...posing });
+    expect(answer.status).toBe(303);
+    const row = (await target.rows()).at(-1);
+    expect(row).toMatchObject({ provider: "entra-saml", directory: "entra", email: "tomas@emea.acme.example" });
   });
 });
 

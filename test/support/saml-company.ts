@@ -120,15 +120,15 @@ export class SamlBrowser {
   readonly #key: SamlIdpKey;
   readonly #now: () => number;
 
-  constructor(url: string, baseUrl: string, key: SamlIdpKey, now: () => number) {
-    this.jar = new CookieJar(url);
+  constructor(url: string, baseUrl: string, key: SamlIdpKey, now: () => number, jar = new CookieJar(url)) {
+    this.jar = jar;
     this.#baseUrl = baseUrl;
     this.#key = key;
     this.#now = now;
   }
 
-  async begin(provider = "saml"): Promise<BegunSignIn> {
-    const answer = await this.jar.get(`/login/${provider}`);
+  async begin(provider = "saml", next = "/"): Promise<BegunSignIn> {
+    const answer = await this.jar.get(`/login/${provider}?next=${encodeURIComponent(next)}`);
     const location = answer.headers.get("location") ?? "";
     if (answer.status !== 302) throw new Error(`status ${answer.status}: ${await answer.text()}`);
     const query = new URL(location).searchParams;

@@ -62,8 +62,17 @@ export async function codeFor(
   claims: Claims,
   over: Record<string, string | undefined> = {},
 ): Promise<Code> {
-  const request = loginRequest(over);
   const { jar } = await signIn(target, id, claims);
+  return codeIn(target, jar, over);
+}
+
+/** The same, once somebody is signed in there. */
+export async function codeIn(
+  target: Target,
+  jar: CookieJar,
+  over: Record<string, string | undefined> = {},
+): Promise<Code> {
+  const request = loginRequest(over);
   const asked = await jar.get(`/oauth/auth?${new URLSearchParams(request.parameters).toString()}`);
   const resume = await jar.post(located(asked, target).href, { decision: "approve" });
   const back = located(await jar.get(located(resume, target).href), target);
@@ -110,7 +119,13 @@ export function refresh(
 
 /** A person's access token. */
 export async function accessToken(target: Target, id: StandInId, claims: Claims): Promise<string> {
-  const { body } = await redeem(target, await codeFor(target, id, claims));
+  const { jar } = await signIn(target, id, claims);
+  return accessTokenIn(target, jar);
+}
+
+/** The same, once they are signed in there. */
+export async function accessTokenIn(target: Target, jar: CookieJar): Promise<string> {
+  const { body } = await redeem(target, await codeIn(target, jar));
   const { access_token: access } = body;
   if (access === undefined) throw new Error(`no token: ${JSON.stringify(body)}`);
   return access;

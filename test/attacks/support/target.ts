@@ -44,14 +44,20 @@ export interface Target {
 
 export interface TargetOptions {
   /** Fields of rolecall.yaml in place of the demo's. */
-  readonly config?: (demo: { readonly tags: object }) => object;
+  readonly config?: (demo: { readonly tags: object; readonly providers: readonly object[] }) => object;
+  /** Beside rolecall.yaml, by name. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Starts the broker; left out: in this process. */
   readonly start?: (config: Config, log: Log, configFile: string) => Promise<{ close(): Promise<void> }>;
 }
 
 const inThisProcess: Required<TargetOptions>["start"] = (config, log) => startBroker(config, log);
 
-export async function startTarget({ config: changes, start = inThisProcess }: TargetOptions = {}): Promise<Target> {
+export async function startTarget({
+  config: changes,
+  files = {},
+  start = inThisProcess,
+}: TargetOptions = {}): Promise<Target> {
   const folder = await mkdtemp(join(tmpdir(), "rolecall-attack-"));
   const log = recordingLog();
   const [port, awsPort, redis] = [await freePort(), await freePort(), await startRedis()];
@@ -72,8 +78,9 @@ export async function startTarget({ config: changes, start = inThisProcess }: Ta
     providers: Object.entries(idps).map(([id, idp]) => asStandIn(id as StandInId, idp)),
     redisUrl: redis.url,
   });
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
   if (changes) {
-    const demo = parse(await readFile(configFile, "utf8")) as { tags: object };
+    const demo = parse(await readFile(configFile, "utf8")) as { tags: object; providers: object[] };
     await writeFile(configFile, stringify({ ...demo, ...changes(demo) }));
   }
   const config = loadConfig(configFile, {});
