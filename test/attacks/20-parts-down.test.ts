@@ -1,25 +1,56 @@
+import { once } from "node:events";
 import { chmod, rename } from "node:fs/promises";
-import type { ServerResponse } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { STS_ERRORS } from "../../src/aws/sts-errors.ts";
 import { reason, type ReasonCode } from "../../src/flow/errors.ts";
+import { idpMetadataXml } from "../../src/sandbox/saml/idp-metadata.ts";
 import { CookieJar } from "../support/cookie-jar.ts";
 import { newSigningKey } from "../support/hostile-idp.ts";
+import { samlAnswer, samlIdps, ENTITIES, type SamlAnswer, type SamlIdps } from "./support/saml.ts";
 import { expectSignedIn } from "./support/refusals.ts";
-import { accessToken, answerOf, credentials, JANE, providerSays } from "./support/sign-in.ts";
+import { accessToken, ANA, answerOf, credentials, JANE, providerSays } from "./support/sign-in.ts";
 import { startTarget, type Target } from "./support/target.ts";
 
 /** Threat 20: a part goes down in the middle. Refused in bounded time, nothing half-issued, and it mends by itself. */
 
 let target: Target;
 let access: string;
+let saml: SamlIdps;
+/** Where Auth0's SAML metadata is, if `published` says so. */
+let metadata: Server;
+let published: (res: ServerResponse) => void;
 beforeAll(async () => {
-  target = await startTarget();
+  metadata = createServer((_req, res) => {
+    published(res);
+  }).listen(0, "127.0.0.1");
+  await once(metadata, "listening");
+  const url = `http://127.0.0.1:${(metadata.address() as AddressInfo).port}/metadata`;
+  const plain = await samlIdps();
+  const { config, files } = plain.options;
+  saml = {
+    ...plain,
+    options: {
+      files,
+      config: (demo) => {
+        const all = config(demo) as { providers: { id: string }[] };
+        const at = all.providers.map((it) =>
+          it.id === "auth0-saml" ? { ...it, entryPoint: undefined, metadata: { url } } : it,
+        );
+        return { ...all, providers: at };
+      },
+    },
+  };
+  target = await startTarget(saml.options);
   access = await accessToken(target, "okta", JANE);
 });
-afterAll(() => target.close());
+afterAll(async () => {
+  await target.close();
+  metadata.close();
+});
 
 async function expectRefusal(code: ReasonCode): Promise<void> {
   const { status, body } = await credentials(target, access);
@@ -152,3 +183,71 @@ test.for(["frozen", "stopped"] as const)("Redis is %s: refused, and served again
   if (fault === "stopped") access = await accessToken(target, "okta", JANE);
   await expectServed();
 });
+
+describe("in the middle of a sign-in by SAML", () => {
+  /** The answer is posted: refused so, without a session; with `rows` in the ledger. */
+  async function expectNoSession({ browser, begun, xml }: SamlAnswer, code: ReasonCode): Promise<void> {
+    const { answer, rows } = await target.recorded(() => browser.post(begun, xml));
+    expect(answer.status).toBe(reason(code).status);
+    expect(await answer.text()).toContain(code);
+    expect(rows).toEqual([]);
+    expect(browser.jar.cookies.has("rolecall")).toBe(false);
+  }
+
+  test("Redis is frozen: refused, and the same answer is taken when it is back", async () => {
+    const answer = await samlAnswer(target, saml, "okta", JANE);
+    target.redis.pause();
+    await expectNoSession(answer, "store_unavailable");
+    target.redis.resume();
+    await expect.poll(async () => (await fetch(`${target.url}/readyz`)).status, { timeout: 10_000 }).toBe(200);
+    const { answer: taken, rows } = await target.recorded(() => answer.browser.post(answer.begun, answer.xml));
+    expect([taken.status, rows.map(({ type }) => type)]).toEqual([303, ["login.succeeded"]]);
+  });
+
+  test("the ledger is locked: nobody gets in without a row, also not by the same answer later; a new sign-in goes through", async () => {
+    const answer = await samlAnswer(target, saml, "okta", JANE);
+    const other = new DatabaseSync(join(target.folder, "ledger.db"));
+    other.exec("BEGIN EXCLUSIVE");
+    const refused = await answer.browser.post(answer.begun, answer.xml);
+    other.close();
+    expect(refused.status).toBe(reason("ledger_unavailable").status);
+    expect(answer.browser.jar.cookies.has("rolecall")).toBe(false);
+    // It is used up: single use holds whatever became of it.
+    expect((await answer.browser.post(answer.begun, answer.xml)).status).toBe(400);
+    expect(answer.browser.jar.cookies.has("rolecall")).toBe(false);
+    const again = await samlAnswer(target, saml, "okta", JANE);
+    expect((await again.browser.post(again.begun, again.xml)).status).toBe(303);
+  });
+
+  test.for<[string, (res: ServerResponse) => unknown, ReasonCode]>([
+    ["answers 503", (res) => res.writeHead(503).end(), "idp_unreachable"],
+    ["is cut off", (res) => res.destroy(), "idp_unreachable"],
+    ["answers what is no metadata", (res) => res.writeHead(200).end("<html>"), "idp_metadata_invalid"],
+    // Kept whole, it would be 100 MB; no more than 1 MB is read.
+    ["answers without an end", flood, "idp_metadata_invalid"],
+  ])("the provider's metadata %s: no sign-in begins, and the next one does", async ([, respond, code]) => {
+    published = respond;
+    const { answer } = await target.recorded(() => new CookieJar(target.url).get("/login/auth0-saml"));
+    expect(answer.status).toBe(reason(code).status);
+    expect(await answer.text()).toContain(code);
+    expect((await new CookieJar(target.url).get("/login/okta-saml")).status).toBe(302);
+  });
+
+  test("and it mends by itself", async () => {
+    published = (res) => {
+      const certificates = [saml.keys.auth0.certificate];
+      res.end(idpMetadataXml({ entityId: ENTITIES.auth0, entryPoint: "http://localhost:9/sso", certificates }));
+    };
+    const { browser, begun, xml } = await samlAnswer(target, saml, "auth0", ANA);
+    expect((await browser.post(begun, xml)).status).toBe(303);
+  });
+});
+
+/** Bytes as fast as they are read, until nobody does. */
+function flood(res: ServerResponse): void {
+  const more = (): void => {
+    if (!res.destroyed && res.write("<a/>".repeat(16_384))) setImmediate(more);
+  };
+  res.on("drain", more);
+  more();
+}

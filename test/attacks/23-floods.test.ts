@@ -1,6 +1,8 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { CookieJar } from "../support/cookie-jar.ts";
 import { loginRequest } from "../support/authorization.ts";
+import { samlAnswer, samlIdps, signInBySaml, type SamlIdps } from "./support/saml.ts";
 import { accessToken, codeFor, credentials, JANE, claimsOf, redeem, refresh, signIn } from "./support/sign-in.ts";
 import { startTarget, type Target } from "./support/target.ts";
 
@@ -12,11 +14,13 @@ const LIMITS = { perAddress: 60, perAccount: 12, signInsUnderWay: 150 };
 const DEFAULT_SIGN_INS = 100_000;
 
 let target: Target;
+let saml: SamlIdps;
 let redis: Redis;
 let addresses = 0;
 beforeAll(async () => {
   // One proxy in front, so that the test chooses where a request comes from.
-  target = await startTarget({ config: () => ({ trustProxy: 1, rateLimits: LIMITS }) });
+  saml = await samlIdps({ trustProxy: 1, rateLimits: LIMITS });
+  target = await startTarget(saml.options);
   redis = new Redis(target.redis.port);
 });
 afterAll(async () => {
@@ -48,6 +52,8 @@ test.for<[string, (address: string) => Promise<Response>]>([
     "guessed refresh tokens",
     formTo("/oauth/token", { client_id: "rolecall-cli", grant_type: "refresh_token", refresh_token: "x" }),
   ],
+  ["SAML responses that nobody asked for", formTo("/login/okta-saml/acs", { SAMLResponse: "PHg+", RelayState: "x" })],
+  ["LogoutRequests that nobody signed", formTo("/login/okta-saml/slo", { SAMLRequest: "PHg+" })],
   ["guessed codes to revoke", formTo("/oauth/token/revocation", { client_id: "rolecall-cli", token: "x" })],
   ["guessed access tokens", (it) => from(it, "/api/v1/whoami", { headers: { authorization: "Bearer x" } })],
 ])("%s: an address is told to wait, another one is not, and no row is written", async ([, request]) => {
@@ -111,6 +117,35 @@ test("one person's sign-ins and refreshes: refused in one row each, and the refr
   await redis.flushall();
 });
 
+test("one person's sign-ins by SAML: refused in one row, and what is kept of them ends", async () => {
+  const { answer, rows } = await target.recorded(() =>
+    served(LIMITS.perAccount + 5, async () => {
+      const jar = new CookieJar(target.url, { "x-forwarded-for": elsewhere() });
+      return (await signInBySaml(target, saml, "okta", JANE, { jar })).answer;
+    }),
+  );
+  expect(answer).toBe(LIMITS.perAccount);
+  expect(rows.filter(({ outcome }) => outcome === "refused")).toMatchObject([
+    { type: "login.denied", reason: "rate_limited", email: "jane@acme.example" },
+  ]);
+  for (const [key, seconds] of await target.redis.lifetimes()) expect(seconds, key).toBeGreaterThan(0);
+  await redis.flushall();
+});
+
+test("answers that are no answer to a sign-in, posted in its name: nothing more is kept, and it can still finish", async () => {
+  const jar = new CookieJar(target.url, { "x-forwarded-for": elsewhere() });
+  const { browser, begun, xml } = await samlAnswer(target, saml, "okta", JANE, { jar });
+  const keptOf = async (): Promise<string[]> =>
+    [...(await target.redis.dump()).keys()].filter((key) => !key.startsWith("rolecall:limit:")).toSorted();
+  const before = await keptOf();
+  for (const junk of ["<x/>", "x".repeat(50_000), xml.replace("jane@", "omar@"), xml.slice(0, -1)]) {
+    expect((await browser.post(begun, junk)).status).toBe(400);
+  }
+  expect(await keptOf()).toEqual(before);
+  expect((await browser.post(begun, xml)).status).toBe(303);
+  await redis.flushall();
+});
+
 test("sign-ins and approvals that never finish: bounded together, each small and soon gone, from however many addresses", async () => {
   const bytes = async (): Promise<number> => Number(/used_memory:(\d+)/.exec(await redis.info("memory"))?.[1]);
   const before = await bytes();
@@ -119,7 +154,8 @@ test("sign-ins and approvals that never finish: bounded together, each small and
     `/oauth/auth?${new URLSearchParams(loginRequest({ state: "s".repeat(state) }).parameters).toString()}`;
   const { answer, rows } = await target.recorded(() =>
     served(LIMITS.signInsUnderWay + 40, () => {
-      const sent = addresses % 2 === 0 ? `/login/okta?next=/${"n".repeat(511)}` : longest(1600);
+      const begun = `?next=/${"n".repeat(511)}`;
+      const sent = [`/login/okta${begun}`, `/login/okta-saml${begun}`, longest(1600)][addresses % 3] ?? "";
       return from(elsewhere(), sent);
     }),
   );

@@ -1,11 +1,16 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { REASONS } from "../../src/flow/errors.ts";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { REASONS, type ReasonCode } from "../../src/flow/errors.ts";
 import { ENTRA_TENANT } from "../../src/sandbox/people.ts";
 import { personOf, standIn } from "../support/company.ts";
 import { signIn, signInByBrowser, type EmployeeSession } from "../support/employee-session.ts";
+import type { Claims } from "../support/hostile-idp.ts";
 import { startSharedCompany, type SharedCompany } from "../support/shared-company.ts";
+import { expectCredentials, expectDenied, expectSignedIn } from "./support/refusals.ts";
+import { samlIdps, signInBySaml, type SamlIdps } from "./support/saml.ts";
+import { claimsOf, JANE, PRIYA } from "./support/sign-in.ts";
+import { startTarget, type Target } from "./support/target.ts";
 
 /**
  * Threat 27: a person re-hired under an old email, an email that moved to a colleague, a move from one directory to
@@ -145,4 +150,57 @@ test("no name ever had two accounts at one time, and the record holds", async ()
   const before = issuedTo("jane@acme.example").filter((subject) => subject === move?.former?.subject);
   expect(issuedTo("jane@acme.example").slice(0, before.length)).toEqual(before);
   expect(await shared.operator("audit", "verify")).toMatchObject({ code: 0 });
+});
+
+describe("by SAML", () => {
+  let target: Target;
+  let saml: SamlIdps;
+  beforeAll(async () => {
+    saml = await samlIdps();
+    target = await startTarget(saml.options);
+  });
+  afterAll(() => target.close());
+
+  const refused = async (id: "okta" | "entra", claims: Claims, code: ReasonCode): Promise<void> => {
+    const { answer, rows } = await target.recorded(() => signInBySaml(target, saml, id, claims));
+    expect(answer.answer.status).toBe(REASONS[code].status);
+    expect(rows).toMatchObject([{ type: "login.denied", reason: code, provider: `${id}-saml` }]);
+    expect(answer.jar.cookies.has("rolecall")).toBe(false);
+  };
+
+  test("the same account is the same person, whatever NameID and session it comes with", async () => {
+    await expectSignedIn(target, "okta", JANE);
+    const bound = (await target.rows()).find(({ type }) => type === "identity.bound");
+    const { rows } = await target.recorded(async () => {
+      for (const over of [{}, { nameId: "another", sessionIndex: "another" }]) {
+        expect((await signInBySaml(target, saml, "okta", JANE, { over })).answer.status).toBe(303);
+      }
+    });
+    const same = { type: "login.succeeded", subject: bound?.subject, sessionName: "jane@acme.example" };
+    expect(rows).toMatchObject([same, same]);
+  });
+
+  test.for<[string, Claims]>([
+    ["under an old email, by another account", { sub: "00u-new" }],
+    ["in capitals", { sub: "00u-new", email: "JANE@ACME.example" }],
+    ["with the other's ID as NameID alone", { sub: "00u-new", nameID: undefined, preferred_username: JANE["sub"] }],
+  ])("re-hired %s: refused in one row, and the name stays whose it is", async ([, change]) => {
+    await refused("okta", { ...JANE, ...change }, "email_taken");
+    expect((await signInBySaml(target, saml, "okta", JANE)).answer.status).toBe(303);
+  });
+
+  test("moved to another directory, which may not speak for that email: refused", async () => {
+    await refused("entra", { ...PRIYA, email: "jane@acme.example" }, "email_domain");
+    expect((await signInBySaml(target, saml, "entra", PRIYA)).answer.status).toBe(303);
+  });
+
+  test("whoever was first by SAML has the name by OpenID Connect, too, and another account has not", async () => {
+    const omar = claimsOf("okta", "Omar");
+    expect((await signInBySaml(target, saml, "okta", omar)).answer.status).toBe(303);
+    await expectDenied(target, "okta", { ...omar, sub: "00u-another" }, "email_taken");
+    await expectCredentials(target, "okta", omar, {
+      sessionName: "omar@acme.example",
+      tags: { team: "ml-platform", "cost-centre": "cc-1077" },
+    });
+  });
 });
