@@ -98,11 +98,17 @@ program
 
 program
   .command("template")
-  .description("print a template for AWS, filled in from the configuration, or the ledger's tables for PostgreSQL")
-  .argument("<name>", "aws/role, aws/deny-person, aws/deny-sessions, aws/break-glass or postgres/ledger")
+  .description(
+    "print a template for AWS or a guide for an identity provider, filled in from the configuration, or the ledger's tables",
+  )
+  .argument(
+    "<name>",
+    "aws/role, aws/deny-person, aws/deny-sessions, aws/break-glass, postgres/ledger, or idp/KIND-PROTOCOL, as in idp/okta-saml",
+  )
   .option(...CONFIG)
   .option("--session-name <name>", "aws/deny-person: whose sessions are denied")
   .option("--before <time>", "aws/deny-…: only sessions that began before then, as in 2026-11-22T21:00:00Z")
+  .option("--provider <id>", "idp/…: the guide for this provider alone")
   .addHelpText(
     "after",
     "\nExamples:\n  rolecall-broker template aws/role --config rolecall.yaml > role.yaml\n" +

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Config } from "../config/config.ts";
+import type { Config, ProviderConfig } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfigWithoutSecrets } from "../config/load.ts";
 import { KeyFileError } from "../keys/key-file.ts";
@@ -7,6 +7,7 @@ import { awsBreakGlass } from "./aws-break-glass.ts";
 import { denyPerson, denySessions } from "./aws-deny.ts";
 import { awsRole } from "./aws-role.ts";
 import { printFaults, type OperatorIo } from "./check.ts";
+import { idpGuide } from "./idp-guide.ts";
 import { configuredSamlMetadata } from "./saml-metadata.ts";
 import { TemplateError, TemplateUsage } from "./template-error.ts";
 
@@ -16,6 +17,8 @@ export interface TemplateOptions {
   readonly sessionName?: string;
   /** Sessions that began before then; RFC 3339. */
   readonly before?: string;
+  /** A provider's ID; left out: every provider that the guide is for. */
+  readonly provider?: string;
 }
 
 interface Template {
@@ -29,9 +32,21 @@ const TEMPLATES = {
   "aws/deny-sessions": { takes: ["before"], fill: (_, options) => denySessions(options, Date.now()) },
   "aws/break-glass": { takes: [], fill: awsBreakGlass },
   "postgres/ledger": { takes: [], fill: postgresLedger },
+  "idp/okta-oidc": guide("okta", "oidc"),
+  "idp/okta-saml": guide("okta", "saml"),
+  "idp/entra-oidc": guide("entra", "oidc"),
+  "idp/entra-saml": guide("entra", "saml"),
+  "idp/auth0-oidc": guide("auth0", "oidc"),
+  "idp/auth0-saml": guide("auth0", "saml"),
+  "idp/generic-oidc": guide("generic", "oidc"),
+  "idp/generic-saml": guide("generic", "saml"),
 } as const satisfies Readonly<Record<string, Template>>;
 
-const FLAGS = { sessionName: "--session-name", before: "--before" } as const;
+const FLAGS = { sessionName: "--session-name", before: "--before", provider: "--provider" } as const;
+
+function guide(kind: ProviderConfig["kind"], protocol: ProviderConfig["protocol"]): Template {
+  return { takes: ["provider"], fill: (config, { provider }) => idpGuide(kind, protocol, config, provider) };
+}
 
 /** The ledger's tables for their owner to make. It is run as it is; psql puts the role's name in. */
 function postgresLedger(): string {

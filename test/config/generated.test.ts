@@ -60,4 +60,10 @@ describe("the examples pass the check, in production", () => {
     expect(config).toMatchObject({ environment: "production", providers: [{ id: name, kind: name }] });
     expect(file(path)).toMatch(/^# yaml-language-server: \$schema=\.\.\/rolecall\.schema\.json\n/);
   });
+  it.each(["okta", "entra", "auth0"])("%s-saml.yaml", (name) => {
+    const path = `examples/${name}-saml.yaml`;
+    const config = loadConfig(new URL(`../../${path}`, import.meta.url).pathname, env);
+    expect(config).toMatchObject({ environment: "production", providers: [{ kind: name, protocol: "saml" }] });
+    expect(file(path)).toMatch(/^# yaml-language-server: \$schema=\.\.\/rolecall\.schema\.json\n/);
+  });
 });
