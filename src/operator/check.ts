@@ -1,6 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { loadConfig } from "../config/load.ts";
+import { samlFaults } from "./saml-faults.ts";
 
 /** Where an operator's command reads the environment and writes; the mains hand in the process's own. */
 export interface OperatorIo {
@@ -13,15 +14,18 @@ export interface OperatorIo {
 
 /**
  * `rolecall-broker check`: 0 and a summary where `options.config` can be served, otherwise 1 and every fault by the
- * field's name. With `json`, one JSON object on standard output either way: `{ok, faults: [{path, message}]}`.
+ * field's name; what SAML providers' certificates and metadata files would refuse at the first sign-in is one, too. With
+ * `json`, one JSON object on standard output either way: `{ok, faults: [{path, message}]}`. `now`: epoch milliseconds.
  */
-export function check(options: { config: string; json: boolean }, io: OperatorIo): Promise<number> {
-  return Promise.resolve(checkFile(options, io));
-}
-
-function checkFile(options: { config: string; json: boolean }, io: OperatorIo): number {
+export async function check(
+  options: { config: string; json: boolean },
+  io: OperatorIo,
+  now: number = Date.now(),
+): Promise<number> {
   try {
     const config = loadConfig(options.config, io.env);
+    const faults = await samlFaults(config, now);
+    if (faults.length > 0) throw new ConfigError(faults, config.source);
     io.out(options.json ? json({ ok: true, faults: [], mappingVersion: config.mapping.version }) : summary(config));
     return 0;
   } catch (error) {
