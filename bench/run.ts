@@ -4,12 +4,14 @@ import { issue, issuePostgres, issueTwo } from "./issue.ts";
 import { mapping } from "./mapping.ts";
 import type { Figures } from "./measure.ts";
 import { memory } from "./memory.ts";
+import { saml } from "./saml.ts";
 import { sessions } from "./sessions.ts";
 import { start } from "./start.ts";
 
 // Those that leave a core to what they measure come last: what follows would have one core only.
 const BENCHMARKS: Readonly<Record<string, () => Promise<Figures>>> = {
   mapping,
+  saml,
   cli,
   start,
   sessions,
