@@ -24,3 +24,13 @@ test("every attack stands in docs/threats.md", async () => {
   const attacks = globSync("test/attacks/*.test.ts", { cwd: ROOT.pathname });
   expect(attacks.filter((path) => !named.has(path))).toEqual([]);
 });
+
+test("every bad input of SAML that docs/threats.md lists has its row in the test that it names", async () => {
+  const text = await readFile(new URL("docs/threats.md", ROOT), "utf8");
+  const section = /## Bad input by SAML\n([^]*?)\n## /.exec(text)?.[1] ?? "";
+  const rows = [...section.matchAll(/^\| (.+?) +\| `(test\/[^`]+)` +\| (.+?) +\|$/gm)];
+  expect(rows.length).toBeGreaterThan(15);
+  for (const [, input, path = "", called = ""] of rows) {
+    expect(await readFile(new URL(path, ROOT), "utf8"), input).toContain(called);
+  }
+});
