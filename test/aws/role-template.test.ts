@@ -37,13 +37,16 @@ const permissionsOf = (text: string): Statement[] =>
   read(text).Resources.SharedRole.Properties.Policies[0].PolicyDocument.Statement;
 
 test("the names are those that the command offers, and others are refused", () => {
+  const guides = TEMPLATE_NAMES.filter((name) => name.startsWith("idp/"));
   expect(TEMPLATE_NAMES).toEqual([
     "aws/role",
     "aws/deny-person",
     "aws/deny-sessions",
     "aws/break-glass",
     "postgres/ledger",
+    ...guides,
   ]);
+  expect(guides).toHaveLength(8);
   for (const name of ["aws/role.yaml", "../aws/role", "toString", ""]) {
     expect(() => template(name, acmeConfig(BASE))).toThrow("there is no template of that name");
   }
